@@ -1,0 +1,719 @@
+package dev.octet.core;
+
+import dev.octet.core.spi.DeviceProvider;
+import dev.octet.core.spi.Storage;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
+import java.util.Objects;
+import java.util.ServiceLoader;
+
+/**
+ * A dense array on a {@link Device}: a {@link DType}, a {@link Shape}, one stride per dimension, and memory.
+ *
+ * <p><b>Memory.</b> Wrapping a native {@link MemorySegment}, a direct {@link ByteBuffer} or a mapped file copies
+ * nothing; {@code float[]} is copied in and out. Sizes, strides and offsets are {@code long}, so a tensor may have more
+ * than 2<sup>31</sup> elements. Strides count elements, and are never negative.
+ *
+ * <p><b>Lifetime</b> follows {@code java.lang.foreign}. A tensor made by {@link #allocate(DType, Shape)} owns its memory
+ * and frees it on {@link #close()}; one made from an {@link Arena} or by wrapping lives as long as that memory. A view
+ * ({@link #slice}, {@link #transpose}, {@link #reshape}) shares the memory and never owns it. Any use of a tensor that
+ * was closed, or whose memory is gone, throws {@link IllegalStateException}; closing twice is harmless.
+ *
+ * <p><b>Threads.</b> The descriptor is immutable and may be shared. Reading from several threads is safe; writing while
+ * another thread reads or writes the same elements, or closing while an operation runs, is the caller's error. Memory
+ * from a confined arena can only be used by the thread that owns the arena.
+ */
+public final class Tensor implements AutoCloseable {
+    /** Alignment in bytes of memory that Octet allocates: one cache line, and one 512-bit vector. */
+    public static final long ALIGNMENT = 64;
+
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    private final Storage storage;
+    private final DType dtype;
+    private final Shape shape;
+    private final long[] strides;
+    private final long offset;
+    private final boolean owner;
+    private volatile boolean closed;
+
+    private Tensor(Storage storage, DType dtype, Shape shape, long[] strides, long offset, boolean owner) {
+        this.storage = storage;
+        this.dtype = dtype;
+        this.shape = shape;
+        this.strides = strides;
+        this.offset = offset;
+        this.owner = owner;
+    }
+
+    // ---------------------------------------------------------------------------------------------- making tensors
+
+    /**
+     * Allocates a zeroed tensor that owns its memory. Any thread may use it.
+     *
+     * @param dtype the element type
+     * @param shape the extents
+     * @return a contiguous tensor on the CPU; close it to free the memory
+     */
+    public static Tensor allocate(DType dtype, Shape shape) {
+        Arena arena = Arena.ofShared();
+        try {
+            return contiguous(new HostStorage(allocateSegment(arena, dtype, shape), arena), dtype, shape, true);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Allocates a zeroed tensor from an arena, which frees the memory when it closes.
+     *
+     * @param arena where the memory comes from
+     * @param dtype the element type
+     * @param shape the extents
+     * @return a contiguous tensor on the CPU
+     */
+    public static Tensor allocate(Arena arena, DType dtype, Shape shape) {
+        return contiguous(new HostStorage(allocateSegment(arena, dtype, shape), null), dtype, shape, false);
+    }
+
+    /**
+     * Allocates a zeroed tensor on any device. It owns its memory.
+     *
+     * @param device where
+     * @param dtype the element type
+     * @param shape the extents
+     * @return a contiguous tensor; close it to free the memory
+     * @throws IllegalArgumentException if no such device can be used here; the message has the reason
+     */
+    public static Tensor allocate(Device device, DType dtype, Shape shape) {
+        if (device.equals(Device.CPU)) {
+            return allocate(dtype, shape);
+        }
+        long bytes = byteSize(dtype, shape);
+        for (DeviceProvider p : ServiceLoader.load(DeviceProvider.class, Tensor.class.getClassLoader())) {
+            if (p.kind() == device.kind()) {
+                p.unavailable().ifPresent(why -> {
+                    throw new IllegalArgumentException("device " + device + " can't be used: " + why);
+                });
+                return contiguous(p.allocate(device, bytes), dtype, shape, true);
+            }
+        }
+        throw new IllegalArgumentException(
+                "device " + device + " can't be used: no module on the class or module path provides "
+                        + device.kind() + " devices");
+    }
+
+    /**
+     * Copies an array into a new F32 tensor that owns its memory.
+     *
+     * @param values the elements in row-major order
+     * @param dims the extents
+     * @return a contiguous tensor on the CPU
+     * @throws IllegalArgumentException if the number of values is not the product of the extents
+     */
+    public static Tensor of(float[] values, long... dims) {
+        Shape shape = Shape.of(dims);
+        if (shape.elements() != values.length) {
+            throw new IllegalArgumentException(
+                    "values has " + values.length + " elements, shape " + shape + " takes " + shape.elements());
+        }
+        Tensor t = allocate(DType.F32, shape);
+        MemorySegment.copy(values, 0, t.storage.segment(), F32, 0, values.length);
+        return t;
+    }
+
+    /**
+     * Sees native memory as a contiguous tensor, without a copy.
+     *
+     * @param segment a native segment of at least the tensor's size; the caller keeps its lifetime
+     * @param dtype the element type
+     * @param shape the extents
+     * @return a tensor over the segment's first bytes
+     * @throws IllegalArgumentException if the segment is on the Java heap or too small
+     */
+    public static Tensor wrap(MemorySegment segment, DType dtype, Shape shape) {
+        if (!segment.isNative()) {
+            throw new IllegalArgumentException(
+                    "segment is on the Java heap; kernels read native memory only: copy it with Tensor.of or allocate it from an Arena");
+        }
+        long bytes = byteSize(dtype, shape);
+        if (segment.byteSize() < bytes) {
+            throw new IllegalArgumentException("segment has " + segment.byteSize() + " bytes, " + dtype + " " + shape
+                    + " takes " + bytes);
+        }
+        return contiguous(new HostStorage(segment.asSlice(0, bytes), null), dtype, shape, false);
+    }
+
+    /**
+     * Sees the remaining bytes of a direct buffer, from its position, as a contiguous tensor, without a copy.
+     *
+     * @param buffer a direct buffer; it must stay reachable only through the tensor or otherwise
+     * @param dtype the element type
+     * @param shape the extents
+     * @return a tensor over the buffer's memory
+     * @throws IllegalArgumentException if the buffer is not direct or has too few bytes remaining
+     */
+    public static Tensor wrap(ByteBuffer buffer, DType dtype, Shape shape) {
+        if (!buffer.isDirect()) {
+            throw new IllegalArgumentException(
+                    "buffer is not direct; kernels read native memory only: use ByteBuffer.allocateDirect");
+        }
+        return wrap(MemorySegment.ofBuffer(buffer), dtype, shape);
+    }
+
+    /**
+     * Maps a part of a file as a contiguous, read-only tensor, without a copy.
+     *
+     * @param arena how long the mapping lives
+     * @param file the file
+     * @param byteOffset where the first element lies in the file
+     * @param dtype the element type
+     * @param shape the extents
+     * @return a tensor over the mapping; writing to it throws
+     * @throws IOException if the file can't be read
+     * @throws IllegalArgumentException if the file ends before the tensor does
+     */
+    public static Tensor map(Arena arena, Path file, long byteOffset, DType dtype, Shape shape) throws IOException {
+        long bytes = byteSize(dtype, shape);
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            if (byteOffset < 0 || byteOffset > channel.size() - bytes) {
+                throw new IllegalArgumentException("byteOffset " + byteOffset + " and " + bytes + " bytes for " + dtype
+                        + " " + shape + " do not fit in " + file + ", which has " + channel.size() + " bytes");
+            }
+            return wrap(channel.map(FileChannel.MapMode.READ_ONLY, byteOffset, bytes, arena), dtype, shape);
+        }
+    }
+
+    /**
+     * Describes memory of any device: the general form, for those who implement devices and layouts. The tensor does
+     * not own the memory.
+     *
+     * @param storage the memory
+     * @param dtype the element type
+     * @param shape the extents
+     * @param strides elements between neighbours in each dimension, not negative; copied
+     * @param offset elements from the start of the storage to the first element
+     * @return the tensor
+     * @throws IllegalArgumentException if an element would lie outside the storage
+     */
+    public static Tensor view(Storage storage, DType dtype, Shape shape, long[] strides, long offset) {
+        checkStrides(shape, strides);
+        long last = offset + extent(shape, strides);
+        if (offset < 0 || last < 0 || last > storage.byteSize() / dtype.byteSize()) {
+            throw new IllegalArgumentException("strides " + Arrays.toString(strides) + " and offset " + offset
+                    + " lead outside the storage of " + storage.byteSize() + " bytes for " + dtype + " " + shape);
+        }
+        return new Tensor(storage, dtype, shape, strides.clone(), offset, false);
+    }
+
+    /**
+     * Allocates a zeroed tensor with given strides, for layouts that a kernel asks for, such as padded or transposed
+     * scales. It owns its memory.
+     *
+     * @param dtype the element type
+     * @param shape the extents
+     * @param strides elements between neighbours in each dimension, not negative; copied
+     * @return a tensor on the CPU; close it to free the memory
+     */
+    public static Tensor allocateStrided(DType dtype, Shape shape, long... strides) {
+        checkStrides(shape, strides);
+        Arena arena = Arena.ofShared();
+        try {
+            MemorySegment s = allocateSegment(arena, dtype, Shape.of(extent(shape, strides)));
+            return new Tensor(new HostStorage(s, arena), dtype, shape, strides.clone(), 0, true);
+        } catch (RuntimeException | Error e) {
+            arena.close();
+            throw e;
+        }
+    }
+
+    private static Tensor contiguous(Storage storage, DType dtype, Shape shape, boolean owner) {
+        return new Tensor(storage, dtype, shape, rowMajor(shape), 0, owner);
+    }
+
+    private static MemorySegment allocateSegment(Arena arena, DType dtype, Shape shape) {
+        return arena.allocate(byteSize(dtype, shape), ALIGNMENT);
+    }
+
+    private static long byteSize(DType dtype, Shape shape) {
+        try {
+            return Math.multiplyExact(shape.elements(), (long) dtype.byteSize());
+        } catch (ArithmeticException e) {
+            throw new IllegalArgumentException("shape " + shape + " of " + dtype + " has more than 2^63-1 bytes", e);
+        }
+    }
+
+    private static void checkStrides(Shape shape, long[] strides) {
+        if (strides.length != shape.rank()) {
+            throw new IllegalArgumentException(
+                    "strides " + Arrays.toString(strides) + " do not match the rank of shape " + shape);
+        }
+        for (long s : strides) {
+            if (s < 0) {
+                throw new IllegalArgumentException("strides " + Arrays.toString(strides) + ": one is negative");
+            }
+        }
+    }
+
+    private static long[] rowMajor(Shape shape) {
+        long[] strides = new long[shape.rank()];
+        long stride = 1;
+        for (int i = shape.rank() - 1; i >= 0; i--) {
+            strides[i] = stride;
+            stride *= Math.max(1, shape.dim(i));
+        }
+        return strides;
+    }
+
+    /** Elements from the first to one past the last; 0 for an empty tensor. */
+    private static long extent(Shape shape, long[] strides) {
+        if (shape.elements() == 0) {
+            return 0;
+        }
+        long n = 1;
+        try {
+            for (int i = 0; i < strides.length; i++) {
+                n = Math.addExact(n, Math.multiplyExact(shape.dim(i) - 1, strides[i]));
+            }
+        } catch (ArithmeticException e) {
+            throw new IllegalArgumentException(
+                    "strides " + Arrays.toString(strides) + " of shape " + shape + " overflow a long", e);
+        }
+        return n;
+    }
+
+    // ---------------------------------------------------------------------------------------------- descriptor
+
+    /** {@return the element type} */
+    public DType dtype() {
+        return dtype;
+    }
+
+    /** {@return the extents} */
+    public Shape shape() {
+        return shape;
+    }
+
+    /**
+     * {@return one extent}
+     *
+     * @param dim the dimension, from 0 (outermost)
+     */
+    public long dim(int dim) {
+        return shape.dim(dim);
+    }
+
+    /**
+     * {@return elements between neighbours in one dimension}
+     *
+     * @param dim the dimension, from 0 (outermost)
+     */
+    public long stride(int dim) {
+        return strides[Objects.checkIndex(dim, strides.length)];
+    }
+
+    /** {@return elements between neighbours in each dimension, as a new array} */
+    public long[] strides() {
+        return strides.clone();
+    }
+
+    /** {@return where the memory lies} */
+    public Device device() {
+        return storage.device();
+    }
+
+    /** {@return whether the elements lie in row-major order without gaps} */
+    public boolean isContiguous() {
+        if (shape.elements() == 0) {
+            return true;
+        }
+        long expected = 1;
+        for (int i = shape.rank() - 1; i >= 0; i--) {
+            if (shape.dim(i) != 1) {
+                if (strides[i] != expected) {
+                    return false;
+                }
+                expected *= shape.dim(i);
+            }
+        }
+        return true;
+    }
+
+    // ---------------------------------------------------------------------------------------------- memory
+
+    /** {@return whether the tensor can still be used} */
+    public boolean isOpen() {
+        return !closed && storage.isAlive();
+    }
+
+    private void checkOpen() {
+        if (closed) {
+            throw new IllegalStateException("tensor " + dtype + " " + shape + " is closed");
+        }
+        if (!storage.isAlive()) {
+            throw new IllegalStateException("the memory of tensor " + dtype + " " + shape + " is closed");
+        }
+    }
+
+    /**
+     * {@return the memory from the first element to the last, gaps included: byte 0 is the first element}
+     *
+     * @throws IllegalStateException if the tensor is closed
+     * @throws UnsupportedOperationException if the tensor is not on the CPU
+     */
+    public MemorySegment segment() {
+        checkOpen();
+        long size = dtype.byteSize();
+        return storage.segment().asSlice(offset * size, extent(shape, strides) * size);
+    }
+
+    /**
+     * {@return the device address of the first element}
+     *
+     * @throws IllegalStateException if the tensor is closed
+     */
+    public long address() {
+        checkOpen();
+        return storage.address() + offset * dtype.byteSize();
+    }
+
+    /**
+     * Frees the memory if this tensor owns it, else marks only this tensor as closed. Closing again does nothing.
+     */
+    @Override
+    public void close() {
+        closed = true;
+        if (owner) {
+            storage.close();
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- views
+
+    /**
+     * Takes a range of one dimension, without a copy.
+     *
+     * @param dim the dimension
+     * @param from the first index of the range
+     * @param to one past the last
+     * @return a view with extent {@code to - from} in that dimension
+     * @throws IndexOutOfBoundsException if there is no such dimension or range
+     */
+    public Tensor slice(int dim, long from, long to) {
+        checkOpen();
+        Objects.checkFromToIndex(from, to, shape.dim(dim));
+        long[] dims = shape.toArray();
+        dims[dim] = to - from;
+        Shape sliced = Shape.of(dims);
+        return new Tensor(storage, dtype, sliced, strides, sliced.elements() == 0 ? 0 : offset + from * strides[dim],
+                false);
+    }
+
+    /**
+     * Swaps two dimensions, without a copy.
+     *
+     * @param a one dimension
+     * @param b the other
+     * @return a view
+     * @throws IndexOutOfBoundsException if there is no such dimension
+     */
+    public Tensor transpose(int a, int b) {
+        checkOpen();
+        long[] dims = shape.toArray();
+        long[] st = strides.clone();
+        dims[Objects.checkIndex(a, dims.length)] = shape.dim(Objects.checkIndex(b, dims.length));
+        dims[b] = shape.dim(a);
+        st[a] = strides[b];
+        st[b] = strides[a];
+        return new Tensor(storage, dtype, Shape.of(dims), st, offset, false);
+    }
+
+    /**
+     * {@return a matrix with rows and columns swapped, without a copy}
+     *
+     * @throws IllegalArgumentException if the rank is not 2
+     */
+    public Tensor transpose() {
+        if (shape.rank() != 2) {
+            throw new IllegalArgumentException("transpose() takes a matrix, shape is " + shape);
+        }
+        return transpose(0, 1);
+    }
+
+    /**
+     * Sees the same elements in the same order under another shape, without a copy.
+     *
+     * @param dims the new extents
+     * @return a view
+     * @throws IllegalArgumentException if the number of elements differs, or if the strides make it impossible without
+     *     a copy: take {@link #copy()} first
+     */
+    public Tensor reshape(long... dims) {
+        checkOpen();
+        Shape target = Shape.of(dims);
+        if (target.elements() != shape.elements()) {
+            throw new IllegalArgumentException("dims " + target + " have " + target.elements() + " elements, shape "
+                    + shape + " has " + shape.elements());
+        }
+        if (shape.elements() == 0) {
+            return new Tensor(storage, dtype, target, rowMajor(target), 0, false);
+        }
+        long[] st = new long[target.rank()];
+        int from = 0; // dimensions of this shape are consumed in runs whose product matches a run of the target
+        int to = 0;
+        while (to < target.rank()) {
+            if (target.dim(to) == 1) {
+                st[to++] = 1;
+                continue;
+            }
+            while (shape.dim(from) == 1) {
+                from++;
+            }
+            int runStart = from;
+            int targetStart = to;
+            long have = shape.dim(from++);
+            long want = target.dim(to++);
+            while (have != want) {
+                if (have < want) {
+                    have *= shape.dim(from++);
+                } else {
+                    want *= target.dim(to++);
+                }
+            }
+            long last = strides[runStart];
+            for (int i = runStart + 1; i < from; i++) {
+                if (shape.dim(i) == 1) {
+                    continue;
+                }
+                if (strides[i] * shape.dim(i) != last) {
+                    throw new IllegalArgumentException("shape " + shape + " with strides " + Arrays.toString(strides)
+                            + " can't be seen as " + target + " without a copy: call copy() first");
+                }
+                last = strides[i];
+            }
+            long stride = last;
+            for (int i = to - 1; i >= targetStart; i--) {
+                st[i] = stride;
+                stride *= target.dim(i);
+            }
+        }
+        return new Tensor(storage, dtype, target, st, offset, false);
+    }
+
+    // ---------------------------------------------------------------------------------------------- copies
+
+    /**
+     * {@return a contiguous copy on the same device, which owns its memory}
+     *
+     * @throws UnsupportedOperationException if the tensor is strided and not on the CPU
+     */
+    public Tensor copy() {
+        Tensor t = allocate(device(), dtype, shape);
+        try {
+            t.copyFrom(this);
+            return t;
+        } catch (RuntimeException | Error e) {
+            t.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Copies to another device.
+     *
+     * @param device where to
+     * @return a contiguous copy, which owns its memory
+     */
+    public Tensor to(Device device) {
+        Tensor t = allocate(device, dtype, shape);
+        try {
+            t.copyFrom(this);
+            return t;
+        } catch (RuntimeException | Error e) {
+            t.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Copies all elements of another tensor into this one. On the CPU both may be strided; across devices both must be
+     * contiguous.
+     *
+     * @param source a tensor of the same dtype and shape
+     * @throws IllegalArgumentException if dtype or shape differ; nothing was written then
+     */
+    public void copyFrom(Tensor source) {
+        checkOpen();
+        source.checkOpen();
+        if (source.dtype != dtype || !source.shape.equals(shape)) {
+            throw new IllegalArgumentException("source is " + source.dtype + " " + source.shape + ", this tensor is "
+                    + dtype + " " + shape);
+        }
+        if (shape.elements() == 0) {
+            return;
+        }
+        boolean fromHost = source.device().equals(Device.CPU);
+        boolean toHost = device().equals(Device.CPU);
+        if (fromHost && toHost) {
+            copyStrided(source.segment(), source.strides, segment(), strides, 0, 0, 0);
+            return;
+        }
+        if (!isContiguous() || !source.isContiguous()) {
+            throw new UnsupportedOperationException(
+                    "a copy between " + source.device() + " and " + device() + " needs contiguous tensors");
+        }
+        long bytes = shape.elements() * dtype.byteSize();
+        if (fromHost) {
+            storage.write(offset * dtype.byteSize(), source.segment());
+        } else if (toHost) {
+            source.storage.read(source.offset * dtype.byteSize(), segment());
+        } else {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment host = arena.allocate(bytes, ALIGNMENT);
+                source.storage.read(source.offset * dtype.byteSize(), host);
+                storage.write(offset * dtype.byteSize(), host);
+            }
+        }
+    }
+
+    private void copyStrided(MemorySegment from, long[] fromStrides, MemorySegment to, long[] toStrides, int dim,
+            long fromElement, long toElement) {
+        int size = dtype.byteSize();
+        if (dim == shape.rank()) {
+            MemorySegment.copy(from, fromElement * size, to, toElement * size, size);
+            return;
+        }
+        long n = shape.dim(dim);
+        if (isDense(fromStrides, dim) && isDense(toStrides, dim)) {
+            long count = 1;
+            for (int i = dim; i < shape.rank(); i++) {
+                count *= shape.dim(i);
+            }
+            MemorySegment.copy(from, fromElement * size, to, toElement * size, count * size);
+            return;
+        }
+        for (long i = 0; i < n; i++) {
+            copyStrided(from, fromStrides, to, toStrides, dim + 1, fromElement + i * fromStrides[dim],
+                    toElement + i * toStrides[dim]);
+        }
+    }
+
+    private boolean isDense(long[] st, int fromDim) {
+        long expected = 1;
+        for (int i = shape.rank() - 1; i >= fromDim; i--) {
+            if (shape.dim(i) != 1 && st[i] != expected) {
+                return false;
+            }
+            expected *= shape.dim(i);
+        }
+        return true;
+    }
+
+    /**
+     * Copies the elements out in row-major order, BF16 and F16 widened exactly.
+     *
+     * @return a new array
+     * @throws IllegalArgumentException if the dtype is not F32, BF16 or F16 (FP8 codes mean nothing without their
+     *     scales), or there are more than 2^31-1 elements
+     */
+    public float[] toFloatArray() {
+        checkOpen();
+        if (!dtype.isFloat()) {
+            throw new IllegalArgumentException("dtype " + dtype + " can't be read as floats; F32, BF16 and F16 can");
+        }
+        if (shape.elements() > Integer.MAX_VALUE - 8) {
+            throw new IllegalArgumentException("shape " + shape + " has too many elements for an array");
+        }
+        try (Tensor host = isContiguous() && device().equals(Device.CPU) ? view(this) : copyToHost()) {
+            MemorySegment s = host.segment();
+            float[] out = new float[(int) shape.elements()];
+            for (int i = 0; i < out.length; i++) {
+                out[i] = load(s, dtype, i);
+            }
+            return out;
+        }
+    }
+
+    private static Tensor view(Tensor t) {
+        return new Tensor(t.storage, t.dtype, t.shape, t.strides, t.offset, false);
+    }
+
+    private Tensor copyToHost() {
+        return device().equals(Device.CPU) ? copy() : to(Device.CPU);
+    }
+
+    /**
+     * Fills the tensor from an array in row-major order. BF16 and F16 are rounded to nearest, ties to even.
+     *
+     * @param values one value for each element
+     * @throws IllegalArgumentException if the length differs or the dtype is not F32, BF16 or F16
+     */
+    public void copyFrom(float[] values) {
+        checkOpen();
+        if (!dtype.isFloat()) {
+            throw new IllegalArgumentException("dtype " + dtype + " can't be filled with floats; F32, BF16 and F16 can");
+        }
+        if (values.length != shape.elements()) {
+            throw new IllegalArgumentException(
+                    "values has " + values.length + " elements, shape " + shape + " takes " + shape.elements());
+        }
+        try (Tensor host = isContiguous() && device().equals(Device.CPU) ? view(this)
+                : allocate(dtype, shape)) {
+            MemorySegment s = host.segment();
+            for (int i = 0; i < values.length; i++) {
+                switch (dtype) {
+                    case F32 -> s.set(F32, 4L * i, values[i]);
+                    case BF16 -> s.set(I16, 2L * i, BFloat16.fromFloat(values[i]));
+                    default -> s.set(I16, 2L * i, Float.floatToFloat16(values[i]));
+                }
+            }
+            if (host.storage != storage) {
+                copyFrom(host);
+            }
+        }
+    }
+
+    private static float load(MemorySegment s, DType dtype, long element) {
+        return switch (dtype) {
+            case F32 -> s.get(F32, 4 * element);
+            case BF16 -> BFloat16.toFloat(s.get(I16, 2 * element));
+            case F16 -> Float.float16ToFloat(s.get(I16, 2 * element));
+            default -> throw new IllegalArgumentException("dtype " + dtype + " can't be read as a float");
+        };
+    }
+
+    /**
+     * Reads one element of a matrix on the CPU, for tests and small things; kernels read {@link #segment()}.
+     *
+     * @param row the row
+     * @param column the column
+     * @return its value
+     * @throws IndexOutOfBoundsException if there is no such element
+     * @throws IllegalArgumentException if the rank is not 2 or the dtype is not F32, BF16 or F16
+     */
+    public float getFloat(long row, long column) {
+        if (shape.rank() != 2) {
+            throw new IllegalArgumentException("getFloat(row, column) takes a matrix, shape is " + shape);
+        }
+        Objects.checkIndex(row, shape.dim(0));
+        Objects.checkIndex(column, shape.dim(1));
+        return load(segment(), dtype, row * strides[0] + column * strides[1]);
+    }
+
+    /** {@return dtype, shape and device, for example {@code F8_E4M3 [576, 7168] on cpu}} */
+    @Override
+    public String toString() {
+        return dtype + " " + shape + (isContiguous() ? "" : " strides " + Arrays.toString(strides)) + " on "
+                + storage.device() + (isOpen() ? "" : " (closed)");
+    }
+}

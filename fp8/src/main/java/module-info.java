@@ -1,0 +1,15 @@
+/**
+ * FP8 with fine-grained scales: number formats, quantisers and GEMM, on the CPU and behind one interface for other
+ * backends.
+ */
+@SuppressWarnings("module") // the name ends in a digit, like the format's
+module dev.octet.fp8 {
+    requires transitive dev.octet.core;
+    requires static org.jspecify;
+    requires static jdk.incubator.vector;
+
+    exports dev.octet.fp8;
+    exports dev.octet.fp8.spi;
+
+    uses dev.octet.fp8.spi.Fp8Backend;
+}
