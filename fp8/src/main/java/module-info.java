@@ -9,7 +9,15 @@ module dev.octet.fp8 {
     requires static jdk.incubator.vector;
 
     exports dev.octet.fp8;
+    exports dev.octet.fp8.reference;
     exports dev.octet.fp8.spi;
 
     uses dev.octet.fp8.spi.Fp8Backend;
+
+    provides dev.octet.fp8.spi.Fp8Backend with
+            dev.octet.fp8.cpu.VectorBackend,
+            dev.octet.fp8.cpu.ScalarBackend,
+            dev.octet.fp8.reference.ReferenceBackend;
+    provides dev.octet.core.spi.Component with
+            dev.octet.fp8.Fp8Component;
 }
