@@ -1,0 +1,16 @@
+/**
+ * Octet's benchmarks, the limits and peers they are measured against, and the command line.
+ */
+module dev.octet.benchmarks {
+    requires dev.octet.fp8;
+    requires static org.jspecify;
+    requires static jdk.incubator.vector;
+    requires java.desktop;
+    requires jmh.core;
+    requires info.picocli;
+    requires org.knowm.xchart;
+    requires org.bytedeco.javacpp;
+    requires org.bytedeco.pytorch;
+
+    opens dev.octet.benchmarks to info.picocli;
+}
