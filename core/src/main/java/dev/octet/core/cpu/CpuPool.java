@@ -1,6 +1,8 @@
 package dev.octet.core.cpu;
 
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
@@ -14,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p><b>Threads.</b> Any thread may call {@link #run}. When the pool is busy with another caller's loop, or the caller
  * is itself inside a task, the caller runs its whole loop alone instead of waiting. Workers are daemon threads that
- * spin for a moment after a loop, then park.
+ * spin for a moment after a loop, then park. The caller waits only for workers that have joined its loop: one that is
+ * slow to wake up costs nothing.
  */
 public final class CpuPool implements AutoCloseable {
     /** One task of a loop. */
@@ -30,16 +33,23 @@ public final class CpuPool implements AutoCloseable {
 
     /** Long enough to catch the next layer's GEMM, short enough not to burn a core between requests. */
     private static final long SPIN_NANOS = 50_000;
+    /** After so many spins the caller lets others have its core: the thread it waits for may need it. */
+    private static final int SPINS_BEFORE_YIELD = 10_000;
 
     private final Worker[] workers;
     private final ReentrantLock busy = new ReentrantLock();
-    private final AtomicInteger next = new AtomicInteger();
-    private final AtomicInteger running = new AtomicInteger();
+    private final AtomicLong next = new AtomicLong();
+    private final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
+    private volatile boolean closed;
+    private int loops; // guarded by busy
+
+    // The protocol. The holder of the lock sets task, count and next, then opens the loop. A worker first counts itself
+    // in, then looks whether a loop is open; the caller first ends the loop, then waits until nobody is inside. All of
+    // these are volatile, so one of the two sees the other: no task runs after run() has returned.
     private volatile @Nullable Task task;
     private volatile int count;
-    private volatile int epoch;
-    private volatile @Nullable Throwable failure;
-    private volatile boolean closed;
+    private volatile int open; // the number of the loop that may be joined, 0 if none
+    private final AtomicInteger inside = new AtomicInteger();
 
     private static final class Shared {
         static final CpuPool POOL = new CpuPool(CpuConfig.threads());
@@ -80,15 +90,17 @@ public final class CpuPool implements AutoCloseable {
     /**
      * Runs {@code task.run(0)} to {@code task.run(count - 1)} and returns when all have returned.
      *
-     * @param count how many tasks
+     * @param count how many tasks; not negative
      * @param task what to do for each
+     * @throws IllegalArgumentException if the count is negative
      * @throws IllegalStateException if the pool is closed
      * @throws RuntimeException whatever a task threw first; the tasks not yet begun are skipped then
      */
     public void run(int count, Task task) {
-        if (closed) {
-            throw new IllegalStateException("the pool is closed");
+        if (count < 0) {
+            throw new IllegalArgumentException("count is " + count + ", it can't be negative");
         }
+        checkOpen();
         if (count <= 1 || workers.length == 0 || Thread.currentThread() instanceof Worker
                 || busy.isHeldByCurrentThread() || !busy.tryLock()) {
             for (int i = 0; i < count; i++) {
@@ -97,51 +109,72 @@ public final class CpuPool implements AutoCloseable {
             return;
         }
         try {
-            failure = null;
+            checkOpen(); // again, now that nobody can close it
+            failure.set(null);
             this.task = task;
             this.count = count;
             next.set(0);
-            running.set(workers.length);
-            epoch++; // the volatile write that publishes all of the above; only the holder of the lock writes it
+            loops = loops == Integer.MAX_VALUE ? 1 : loops + 1;
+            open = loops;
             for (Worker w : workers) {
                 if (w.parked) {
                     LockSupport.unpark(w);
                 }
             }
             work(task, count);
-            while (running.get() != 0) {
-                Thread.onSpinWait();
+            open = 0;
+            for (int spins = 0; inside.get() != 0; spins++) {
+                if (spins < SPINS_BEFORE_YIELD) {
+                    Thread.onSpinWait();
+                } else {
+                    Thread.yield();
+                }
             }
             this.task = null;
-            Throwable t = failure;
-            if (t instanceof RuntimeException e) {
-                throw e;
-            } else if (t instanceof Error e) {
-                throw e;
+            Throwable thrown = failure.getAndSet(null);
+            if (thrown != null) {
+                throw CpuPool.<RuntimeException>asIs(thrown);
             }
         } finally {
             busy.unlock();
         }
     }
 
+    /** Lets a checked exception that a task threw all the same through unchanged. */
+    @SuppressWarnings("unchecked")
+    private static <E extends Throwable> E asIs(Throwable t) throws E {
+        throw (E) t;
+    }
+
     private void work(Task t, int n) {
         try {
-            for (int i = next.getAndIncrement(); i < n; i = next.getAndIncrement()) {
-                t.run(i);
+            for (long i = next.getAndIncrement(); i < n; i = next.getAndIncrement()) {
+                t.run((int) i);
             }
-        } catch (RuntimeException | Error e) {
+        } catch (Throwable e) {
             next.set(n);
-            if (failure == null) {
-                failure = e;
-            }
+            failure.compareAndSet(null, e);
         }
     }
 
-    /** Ends the threads. A loop that runs is finished first; closing again does nothing. */
+    private void checkOpen() {
+        if (closed) {
+            throw new IllegalStateException("the pool is closed");
+        }
+    }
+
+    /**
+     * Ends the threads. A loop that runs is finished first; closing again does nothing.
+     *
+     * @throws IllegalStateException if this is the shared pool, or the caller is inside a task
+     */
     @Override
     public void close() {
         if (this == Shared.POOL) {
             throw new IllegalStateException("the shared pool is never closed");
+        }
+        if (busy.isHeldByCurrentThread() || Thread.currentThread() instanceof Worker) {
+            throw new IllegalStateException("a pool can't be closed from inside a task");
         }
         busy.lock();
         try {
@@ -156,6 +189,7 @@ public final class CpuPool implements AutoCloseable {
 
     private final class Worker extends Thread {
         private volatile boolean parked;
+        private int seen; // the last loop that was joined
 
         Worker(int number) {
             super("octet-cpu-" + number);
@@ -164,34 +198,38 @@ public final class CpuPool implements AutoCloseable {
 
         @Override
         public void run() {
-            int seen = 0;
-            while (true) {
-                seen = await(seen);
-                if (closed) {
-                    return;
-                }
+            while (await()) {
+                inside.incrementAndGet();
+                int loop = open;
                 Task t = task;
-                if (t != null) {
+                if (loop != 0 && t != null) {
+                    seen = loop;
                     work(t, count);
                 }
-                running.decrementAndGet();
+                inside.decrementAndGet();
             }
         }
 
-        private int await(int seen) {
+        /** Waits for a loop that was not joined before; false when the pool is closed. */
+        private boolean await() {
             long deadline = System.nanoTime() + SPIN_NANOS;
-            while (epoch == seen && !closed) {
+            while (isIdle()) {
                 if (System.nanoTime() < deadline) {
                     Thread.onSpinWait();
                     continue;
                 }
                 parked = true;
-                if (epoch == seen && !closed) {
+                if (isIdle()) {
                     LockSupport.park(CpuPool.this);
                 }
                 parked = false;
             }
-            return epoch;
+            return !closed;
+        }
+
+        private boolean isIdle() {
+            int loop = open;
+            return (loop == 0 || loop == seen) && !closed;
         }
     }
 }
