@@ -36,7 +36,10 @@ public final class Tensor implements AutoCloseable {
     public static final long ALIGNMENT = 64;
 
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfByte I8 = ValueLayout.JAVA_BYTE;
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private final Storage storage;
     private final DType dtype;
@@ -157,7 +160,7 @@ public final class Tensor implements AutoCloseable {
     /**
      * Sees the remaining bytes of a direct buffer, from its position, as a contiguous tensor, without a copy.
      *
-     * @param buffer a direct buffer; it must stay reachable only through the tensor or otherwise
+     * @param buffer a direct buffer, which the tensor keeps reachable; its byte order does not matter
      * @param dtype the element type
      * @param shape the extents
      * @return a tensor over the buffer's memory
@@ -270,7 +273,9 @@ public final class Tensor implements AutoCloseable {
         long stride = 1;
         for (int i = shape.rank() - 1; i >= 0; i--) {
             strides[i] = stride;
-            stride *= Math.max(1, shape.dim(i));
+            long dim = Math.max(1, shape.dim(i));
+            // Only an empty shape's other extents can overflow; nothing is ever reached through such a stride.
+            stride = stride > Long.MAX_VALUE / dim ? Long.MAX_VALUE : stride * dim;
         }
         return strides;
     }
@@ -546,8 +551,8 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * Copies all elements of another tensor into this one. On the CPU both may be strided; across devices both must be
-     * contiguous.
+     * Copies all elements of another tensor into this one. On the CPU both may be strided, and may overlap; across
+     * devices both must be contiguous.
      *
      * @param source a tensor of the same dtype and shape
      * @throws IllegalArgumentException if dtype or shape differ; nothing was written then
@@ -565,7 +570,16 @@ public final class Tensor implements AutoCloseable {
         boolean fromHost = source.device().equals(Device.CPU);
         boolean toHost = device().equals(Device.CPU);
         if (fromHost && toHost) {
-            copyStrided(source.segment(), source.strides, segment(), strides, 0, 0, 0);
+            MemorySegment from = source.segment();
+            MemorySegment to = segment();
+            boolean dense = isContiguous() && source.isContiguous(); // one block, whose copy minds the overlap
+            if (!dense && from.asOverlappingSlice(to).isPresent()) {
+                try (Tensor apart = source.copy()) {
+                    copyStrided(apart.segment(), apart.strides, to, strides, 0, 0, 0);
+                }
+            } else {
+                copyStrided(from, source.strides, to, strides, 0, 0, 0);
+            }
             return;
         }
         if (!isContiguous() || !source.isContiguous()) {
@@ -589,11 +603,6 @@ public final class Tensor implements AutoCloseable {
     private void copyStrided(MemorySegment from, long[] fromStrides, MemorySegment to, long[] toStrides, int dim,
             long fromElement, long toElement) {
         int size = dtype.byteSize();
-        if (dim == shape.rank()) {
-            MemorySegment.copy(from, fromElement * size, to, toElement * size, size);
-            return;
-        }
-        long n = shape.dim(dim);
         if (isDense(fromStrides, dim) && isDense(toStrides, dim)) {
             long count = 1;
             for (int i = dim; i < shape.rank(); i++) {
@@ -602,9 +611,40 @@ public final class Tensor implements AutoCloseable {
             MemorySegment.copy(from, fromElement * size, to, toElement * size, count * size);
             return;
         }
+        long n = shape.dim(dim);
+        if (dim == shape.rank() - 1) {
+            copyLine(from, fromElement, fromStrides[dim], to, toElement, toStrides[dim], n);
+            return;
+        }
         for (long i = 0; i < n; i++) {
             copyStrided(from, fromStrides, to, toStrides, dim + 1, fromElement + i * fromStrides[dim],
                     toElement + i * toStrides[dim]);
+        }
+    }
+
+    private void copyLine(MemorySegment from, long fromElement, long fromStride, MemorySegment to, long toElement,
+            long toStride, long n) {
+        switch (dtype.byteSize()) {
+            case 1 -> {
+                for (long i = 0; i < n; i++) {
+                    to.set(I8, toElement + i * toStride, from.get(I8, fromElement + i * fromStride));
+                }
+            }
+            case 2 -> {
+                for (long i = 0; i < n; i++) {
+                    to.set(I16, 2 * (toElement + i * toStride), from.get(I16, 2 * (fromElement + i * fromStride)));
+                }
+            }
+            case 4 -> {
+                for (long i = 0; i < n; i++) {
+                    to.set(I32, 4 * (toElement + i * toStride), from.get(I32, 4 * (fromElement + i * fromStride)));
+                }
+            }
+            default -> {
+                for (long i = 0; i < n; i++) {
+                    to.set(I64, 8 * (toElement + i * toStride), from.get(I64, 8 * (fromElement + i * fromStride)));
+                }
+            }
         }
     }
 
