@@ -8,6 +8,8 @@ module dev.octet.core {
 
     exports dev.octet.core;
     exports dev.octet.core.cpu;
+    exports dev.octet.core.json;
+    exports dev.octet.core.safetensors;
     exports dev.octet.core.spi;
 
     uses dev.octet.core.spi.Component;
