@@ -1,18 +1,248 @@
 package dev.octet.fp8.cpu;
 
+import dev.octet.core.DType;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
+import dev.octet.fp8.Activation;
 import dev.octet.fp8.Epilogue;
+import dev.octet.fp8.Fp8Codec;
+import dev.octet.fp8.Granularity;
+import dev.octet.fp8.Overflow;
+import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
+/**
+ * The GEMM in plain Java: {@code D[M,N] = epilogue(A[M,K] * B[N,K]^T)}, for where the Vector API is not there.
+ *
+ * <p>Schedule: one task is a tile of D, 64 rows by 128 columns, whatever the pool, so results do not depend on it. For
+ * each block of 128 along K the tile's part of B is decoded into a panel {@code float[128 k][128 n]} and swept once for
+ * each row of A; the loops run along n, where C2 vectorises them. Codes' products are exact in FP32, so that a product
+ * and an addition give the bits of a fused one; a block's products are added in increasing k.
+ */
 final class ScalarGemm {
+    private static final int BLOCK = Granularity.BLOCK;
+    /** Enough rows to pay for decoding a panel, few enough that tile, panel and rows stay in a 256 KiB cache. */
+    private static final int ROWS = 64;
+
+    private static final float[] E4M3 = decoder(DType.F8_E4M3);
+    private static final float[] E5M2 = decoder(DType.F8_E5M2);
+
     private ScalarGemm() {}
 
+    private static float[] decoder(DType format) {
+        float[] values = new float[256];
+        for (int code = 0; code < 256; code++) {
+            values[code] = Fp8Codec.decode(format, (byte) code);
+        }
+        return values;
+    }
+
+    /** A thread's working memory. */
+    private static final class Panels {
+        private static final ThreadLocal<Panels> MINE = ThreadLocal.withInitial(Panels::new);
+
+        /** B: {@code [k][n]}. */
+        final float[] panel = new float[BLOCK * BLOCK];
+        /** A: {@code [m][k]}. */
+        final float[] rows = new float[ROWS * BLOCK];
+        /** D: {@code [m][n]}. */
+        final float[] tile = new float[ROWS * BLOCK];
+        final float[] sums = new float[BLOCK];
+        final float[] scalesA = new float[ROWS];
+        final float[] scalesB = new float[BLOCK];
+    }
+
     static void gemm(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        if (d.shape().elements() == 0) {
+            return;
+        }
+        MemorySegment out = d.segment();
+        long rowStride = d.stride(0);
+        long columnStride = d.stride(1);
+        forEachTile(a, b, epilogue, pool, (tile, m, n, rows, columns) -> {
+            for (int i = 0; i < rows; i++) {
+                for (int j = 0; j < columns; j++) {
+                    ScalarElements.set(out, d.dtype(), (m + i) * rowStride + (n + j) * columnStride,
+                            tile[i * BLOCK + j]);
+                }
+            }
+        });
     }
 
     static void gemm(ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        if (d.codes().shape().elements() == 0) {
+            return;
+        }
+        MemorySegment codes = d.codes().segment();
+        long rowStride = d.codes().stride(0);
+        long columnStride = d.codes().stride(1);
+        MemorySegment scales = d.scales().segment();
+        forEachTile(a, b, epilogue, pool, (tile, m, n, rows, columns) -> {
+            for (int i = 0; i < rows; i++) {
+                float amax = 1e-4f;
+                for (int j = 0; j < columns; j++) {
+                    amax = Math.max(amax, Math.abs(tile[i * BLOCK + j])); // NaN wins
+                }
+                ScaleFormat format = d.scaling().format();
+                float scale = amax / Fp8Codec.max(d.format());
+                if (format.isPowerOfTwo()) {
+                    scale = Fp8Codec.ceilPowerOfTwo(scale);
+                }
+                long at = (m + i) * d.scales().stride(0) + n / BLOCK * d.scales().stride(1);
+                if (format == ScaleFormat.E8M0) {
+                    scales.set(ValueLayout.JAVA_BYTE, at, Fp8Codec.encodeE8M0(scale));
+                } else {
+                    ScalarElements.set(scales, DType.F32, at, scale);
+                }
+                float factor = Float.isNaN(amax) ? Float.NaN : 1 / scale;
+                for (int j = 0; j < columns; j++) {
+                    codes.set(ValueLayout.JAVA_BYTE, (m + i) * rowStride + (n + j) * columnStride,
+                            Fp8Codec.encode(d.format(), tile[i * BLOCK + j] * factor, Overflow.SATURATE));
+                }
+            }
+        });
+    }
+
+    /** Takes a finished tile, {@code [m][128]}. */
+    private interface Sink {
+        void accept(float[] tile, long m, long n, int rows, int columns);
+    }
+
+    private static void forEachTile(ScaledTensor a, ScaledTensor b, Epilogue epilogue, CpuPool pool, Sink sink) {
+        long tileRows = Math.ceilDiv(a.rows(), (long) ROWS);
+        long tileColumns = Math.ceilDiv(b.rows(), (long) BLOCK);
+        pool.run(Math.toIntExact(tileRows * tileColumns), index -> {
+            // Neighbouring tasks share columns of B, whose codes are then still in the last cache.
+            long m = index % tileRows * ROWS;
+            long n = index / tileRows * BLOCK;
+            int rows = (int) Math.min(ROWS, a.rows() - m);
+            int columns = (int) Math.min(BLOCK, b.rows() - n);
+            Panels p = Panels.MINE.get();
+            multiply(a, b, m, n, rows, columns, p);
+            finish(epilogue, m, n, rows, columns, p.tile);
+            sink.accept(p.tile, m, n, rows, columns);
+        });
+    }
+
+    private static void multiply(ScaledTensor a, ScaledTensor b, long m, long n, int rows, int columns, Panels p) {
+        Arrays.fill(p.tile, 0, rows * BLOCK, 0);
+        for (long k = 0; k < a.columns(); k += BLOCK) {
+            int length = (int) Math.min(BLOCK, a.columns() - k);
+            decode(a, m, k, rows, length, p.rows, BLOCK, 1);
+            decode(b, n, k, columns, length, p.panel, 1, BLOCK);
+            scales(a, m, k, rows, p.scalesA);
+            scales(b, n, k, columns, p.scalesB);
+            for (int i = 0; i < rows; i++) {
+                Arrays.fill(p.sums, 0);
+                int t = 0;
+                for (; t + 3 < length; t += 4) {
+                    int x = i * BLOCK + t;
+                    add4(p.sums, p.panel, t * BLOCK, columns, p.rows[x], p.rows[x + 1], p.rows[x + 2], p.rows[x + 3]);
+                }
+                for (; t < length; t++) {
+                    add1(p.sums, p.panel, t * BLOCK, columns, p.rows[i * BLOCK + t]);
+                }
+                promote(p.tile, i * BLOCK, p.sums, columns, p.scalesA[i], p.scalesB);
+            }
+        }
+    }
+
+    private static void add4(float[] sums, float[] panel, int from, int columns, float x0, float x1, float x2,
+            float x3) {
+        for (int j = 0; j < columns; j++) {
+            float s = sums[j];
+            s += x0 * panel[from + j];
+            s += x1 * panel[from + BLOCK + j];
+            s += x2 * panel[from + 2 * BLOCK + j];
+            s += x3 * panel[from + 3 * BLOCK + j];
+            sums[j] = s;
+        }
+    }
+
+    private static void add1(float[] sums, float[] panel, int from, int columns, float x) {
+        for (int j = 0; j < columns; j++) {
+            sums[j] += x * panel[from + j];
+        }
+    }
+
+    /** Brings a block's sums to their scale. */
+    private static void promote(float[] tile, int to, float[] sums, int columns, float scaleA, float[] scalesB) {
+        for (int j = 0; j < columns; j++) {
+            float scale = scaleA * scalesB[j];
+            tile[to + j] += scale * sums[j];
+        }
+    }
+
+    /** Decodes codes {@code [row.., k..]} to {@code target[i * rowStep + t * depthStep]}, without scales. */
+    private static void decode(ScaledTensor x, long row, long k, int rows, int length, float[] target, int rowStep,
+            int depthStep) {
+        float[] values = x.format() == DType.F8_E4M3 ? E4M3 : E5M2;
+        MemorySegment codes = x.codes().segment();
+        long rowStride = x.codes().stride(0);
+        long depthStride = x.codes().stride(1);
+        long first = row * rowStride + k * depthStride;
+        if (depthStride <= rowStride) {
+            for (int i = 0; i < rows; i++) {
+                long from = first + i * rowStride;
+                for (int t = 0; t < length; t++) {
+                    int code = codes.get(ValueLayout.JAVA_BYTE, from + t * depthStride) & 0xFF;
+                    target[i * rowStep + t * depthStep] = values[code];
+                }
+            }
+        } else {
+            for (int t = 0; t < length; t++) {
+                long from = first + t * depthStride;
+                for (int i = 0; i < rows; i++) {
+                    int code = codes.get(ValueLayout.JAVA_BYTE, from + i * rowStride) & 0xFF;
+                    target[i * rowStep + t * depthStep] = values[code];
+                }
+            }
+        }
+    }
+
+    private static void scales(ScaledTensor x, long row, long k, int rows, float[] target) {
+        Tensor scales = x.scales();
+        MemorySegment memory = scales.segment();
+        long blockRows = x.scaling().granularity().blockRows();
+        long column = k / x.scaling().granularity().blockColumns() * scales.stride(1);
+        for (int i = 0; i < rows; i++) {
+            long at = (row + i) / blockRows * scales.stride(0) + column;
+            target[i] = scales.dtype() == DType.F8_E8M0
+                    ? Fp8Codec.decodeE8M0(memory.get(ValueLayout.JAVA_BYTE, at))
+                    : ScalarElements.get(memory, DType.F32, at);
+        }
+    }
+
+    private static void finish(Epilogue epilogue, long m, long n, int rows, int columns, float[] tile) {
+        @Nullable Tensor addend = epilogue.addend();
+        if (addend != null) {
+            MemorySegment c = addend.segment();
+            for (int i = 0; i < rows; i++) {
+                for (int j = 0; j < columns; j++) {
+                    long at = (m + i) * addend.stride(0) + (n + j) * addend.stride(1);
+                    tile[i * BLOCK + j] += ScalarElements.get(c, addend.dtype(), at);
+                }
+            }
+        }
+        @Nullable Tensor bias = epilogue.bias();
+        if (bias != null) {
+            MemorySegment v = bias.segment();
+            for (int j = 0; j < columns; j++) {
+                float x = ScalarElements.get(v, bias.dtype(), (n + j) * bias.stride(0));
+                for (int i = 0; i < rows; i++) {
+                    tile[i * BLOCK + j] += x;
+                }
+            }
+        }
+        if (epilogue.activation() == Activation.SILU) {
+            for (int i = 0; i < rows * BLOCK; i++) {
+                float x = tile[i];
+                tile[i] = x / (1 + (float) Math.exp(-x));
+            }
+        }
     }
 }
