@@ -5,22 +5,25 @@ import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 
+/** Casts and quantisers on plain Java loops. */
 final class ScalarQuantizer {
+    private static final TileKernels KERNELS = new ScalarKernels();
+
     private ScalarQuantizer() {}
 
     static void cast(Tensor source, Tensor target, Overflow overflow, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Cast(KERNELS, source, target, overflow).run(pool);
     }
 
     static void quantize(Tensor source, ScaledTensor target, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Quantization(KERNELS, new FloatTiles.OfMatrix(MatrixView.of(source)), target).run(pool);
     }
 
     static void dequantize(ScaledTensor source, Tensor target, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Dequantization(KERNELS, source).run(target, pool);
     }
 
     static void requantize(ScaledTensor source, ScaledTensor target, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Quantization(KERNELS, new FloatTiles.OfScaled(new Dequantization(KERNELS, source)), target).run(pool);
     }
 }

@@ -4,10 +4,13 @@ import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.Overflow;
 
+/** Casts on the Vector API. */
 final class VectorCast {
+    private static final TileKernels KERNELS = new ScalarKernels();
+
     private VectorCast() {}
 
     static void cast(Tensor source, Tensor target, Overflow overflow, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Cast(KERNELS, source, target, overflow).run(pool);
     }
 }

@@ -4,18 +4,21 @@ import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.ScaledTensor;
 
+/** Quantisers on the Vector API. */
 final class VectorQuantizer {
+    private static final TileKernels KERNELS = new ScalarKernels();
+
     private VectorQuantizer() {}
 
     static void quantize(Tensor source, ScaledTensor target, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Quantization(KERNELS, new FloatTiles.OfMatrix(MatrixView.of(source)), target).run(pool);
     }
 
     static void dequantize(ScaledTensor source, Tensor target, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Dequantization(KERNELS, source).run(target, pool);
     }
 
     static void requantize(ScaledTensor source, ScaledTensor target, CpuPool pool) {
-        throw new UnsupportedOperationException();
+        new Quantization(KERNELS, new FloatTiles.OfScaled(new Dequantization(KERNELS, source)), target).run(pool);
     }
 }

@@ -1,0 +1,154 @@
+package dev.octet.fp8.cpu;
+
+import static dev.octet.fp8.cpu.MatrixView.F32;
+import static dev.octet.fp8.cpu.MatrixView.I16;
+import static dev.octet.fp8.cpu.MatrixView.I32;
+import static dev.octet.fp8.cpu.MatrixView.I8;
+
+import dev.octet.core.BFloat16;
+import dev.octet.core.DType;
+import dev.octet.fp8.Fp8Codec;
+import dev.octet.fp8.Overflow;
+import java.lang.foreign.MemorySegment;
+
+/** The inner loops in plain Java. The vector kernels run them too, on what is left over at the end of a row. */
+final class ScalarKernels implements TileKernels {
+    private static final int MAGNITUDE = 0x7FFF_FFFF;
+
+    @Override
+    public int maxBits(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns) {
+        int max = 0;
+        for (long r = 0; r < rows; r++) {
+            long row = at + r * rowBytes;
+            if (bf16) {
+                for (long c = 0; c < columns; c++) {
+                    max = Math.max(max, x.get(I16, row + 2 * c) << 16 & MAGNITUDE);
+                }
+            } else {
+                for (long c = 0; c < columns; c++) {
+                    max = Math.max(max, x.get(I32, row + 4 * c) & MAGNITUDE);
+                }
+            }
+        }
+        return max;
+    }
+
+    @Override
+    public void maxBitsOfColumns(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            MemorySegment max) {
+        for (long c = 0; c < columns; c++) {
+            max.set(I32, 4 * c, 0);
+        }
+        for (long r = 0; r < rows; r++) {
+            long row = at + r * rowBytes;
+            for (long c = 0; c < columns; c++) {
+                int bits = bf16 ? x.get(I16, row + 2 * c) << 16 : x.get(I32, row + 4 * c);
+                max.set(I32, 4 * c, Math.max(max.get(I32, 4 * c), bits & MAGNITUDE));
+            }
+        }
+    }
+
+    @Override
+    public void encode(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns, float factor,
+            FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+        for (long r = 0; r < rows; r++) {
+            encodeRow(x, bf16, at + r * rowBytes, columns, factor, format, codes, codesAt + r * codesRowBytes);
+        }
+    }
+
+    static void encodeRow(MemorySegment x, boolean bf16, long at, long columns, float factor, FloatFormat format,
+            MemorySegment codes, long codesAt) {
+        Overflow overflow = format.overflow();
+        if (format.dtype() == DType.F8_E4M3) {
+            for (long c = 0; c < columns; c++) {
+                codes.set(I8, codesAt + c, Fp8Codec.encodeE4M3(load(x, bf16, at, c) * factor, overflow));
+            }
+        } else {
+            for (long c = 0; c < columns; c++) {
+                codes.set(I8, codesAt + c, Fp8Codec.encodeE5M2(load(x, bf16, at, c) * factor, overflow));
+            }
+        }
+    }
+
+    @Override
+    public void encodeColumns(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            MemorySegment factors, FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+        for (long r = 0; r < rows; r++) {
+            encodeColumnsOfRow(x, bf16, at + r * rowBytes, 0, columns, factors, format, codes,
+                    codesAt + r * codesRowBytes);
+        }
+    }
+
+    static void encodeColumnsOfRow(MemorySegment x, boolean bf16, long at, long from, long columns,
+            MemorySegment factors, FloatFormat format, MemorySegment codes, long codesAt) {
+        for (long c = from; c < columns; c++) {
+            codes.set(I8, codesAt + c, Fp8Codec.encode(format.dtype(), load(x, bf16, at, c) * factors.get(F32, 4 * c),
+                    format.overflow()));
+        }
+    }
+
+    /**
+     * Encodes a tile whose group holds a NaN or an infinity. The factor is NaN or 0, and the products are NaN or zeros;
+     * which sign such a NaN has is up to the processor, so it is made positive.
+     */
+    static void encodeNotFinite(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            float factor, FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+        for (long r = 0; r < rows; r++) {
+            for (long c = 0; c < columns; c++) {
+                float y = load(x, bf16, at + r * rowBytes, c) * factor;
+                codes.set(I8, codesAt + r * codesRowBytes + c,
+                        Fp8Codec.encode(format.dtype(), y != y ? Float.NaN : y, Overflow.SATURATE));
+            }
+        }
+    }
+
+    private static float load(MemorySegment x, boolean bf16, long at, long column) {
+        return bf16 ? BFloat16.toFloat(x.get(I16, at + 2 * column)) : x.get(F32, at + 4 * column);
+    }
+
+    @Override
+    public void decode(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
+            FloatFormat format, float scale, MemorySegment y, boolean bf16, long at, long rowBytes) {
+        for (long r = 0; r < rows; r++) {
+            decodeRow(codes, codesAt + r * codesRowBytes, columns, format, scale, y, bf16, at + r * rowBytes);
+        }
+    }
+
+    static void decodeRow(MemorySegment codes, long codesAt, long columns, FloatFormat format, float scale,
+            MemorySegment y, boolean bf16, long at) {
+        if (format.dtype() == DType.F8_E4M3) {
+            for (long c = 0; c < columns; c++) {
+                store(y, bf16, at, c, Fp8Codec.decodeE4M3(codes.get(I8, codesAt + c)) * scale);
+            }
+        } else {
+            for (long c = 0; c < columns; c++) {
+                store(y, bf16, at, c, Fp8Codec.decodeE5M2(codes.get(I8, codesAt + c)) * scale);
+            }
+        }
+    }
+
+    @Override
+    public void decodeColumns(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
+            FloatFormat format, MemorySegment scales, MemorySegment y, boolean bf16, long at, long rowBytes) {
+        for (long r = 0; r < rows; r++) {
+            decodeColumnsOfRow(codes, codesAt + r * codesRowBytes, 0, columns, format, scales, y, bf16,
+                    at + r * rowBytes);
+        }
+    }
+
+    static void decodeColumnsOfRow(MemorySegment codes, long codesAt, long from, long columns, FloatFormat format,
+            MemorySegment scales, MemorySegment y, boolean bf16, long at) {
+        for (long c = from; c < columns; c++) {
+            store(y, bf16, at, c,
+                    Fp8Codec.decode(format.dtype(), codes.get(I8, codesAt + c)) * scales.get(F32, 4 * c));
+        }
+    }
+
+    private static void store(MemorySegment y, boolean bf16, long at, long column, float value) {
+        if (bf16) {
+            y.set(I16, at + 2 * column, BFloat16.fromFloat(value));
+        } else {
+            y.set(F32, at + 4 * column, value);
+        }
+    }
+}
