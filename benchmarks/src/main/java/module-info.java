@@ -13,4 +13,5 @@ module dev.octet.benchmarks {
     requires org.bytedeco.pytorch;
 
     opens dev.octet.benchmarks to info.picocli;
+    opens dev.octet.benchmarks.demo to info.picocli;
 }
