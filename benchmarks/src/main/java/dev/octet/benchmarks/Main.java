@@ -1,5 +1,6 @@
 package dev.octet.benchmarks;
 
+import dev.octet.benchmarks.demo.DemoCommand;
 import java.io.PrintWriter;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -10,7 +11,7 @@ import picocli.CommandLine.Spec;
 /** The command line of Octet. */
 @Command(name = "octet", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
         description = "FP8 kernels for the JVM: what this machine runs, how fast it is, and a demonstration.",
-        subcommands = {InfoCommand.class},
+        subcommands = {DemoCommand.class, InfoCommand.class},
         footer = {"", "octet COMMAND --help explains each command."})
 public final class Main implements Runnable {
     @Spec
