@@ -10,6 +10,7 @@ module dev.octet.benchmarks {
     requires info.picocli;
     requires org.knowm.xchart;
     requires org.bytedeco.javacpp;
+    requires org.bytedeco.openblas;
     requires org.bytedeco.pytorch;
 
     opens dev.octet.benchmarks to info.picocli;

@@ -1,0 +1,108 @@
+package dev.octet.benchmarks.jmh;
+
+import dev.octet.benchmarks.peer.LibTorch;
+import dev.octet.benchmarks.peer.TorchCast;
+import dev.octet.benchmarks.peer.TorchMatmul;
+import dev.octet.core.DType;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+
+/** What LibTorch takes for the same work, with the same threads and, where rows are few, weights as cold. */
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.NANOSECONDS)
+public class TorchBenchmark {
+    /** A product in F32 or BF16. */
+    @State(Scope.Benchmark)
+    public static class Product {
+        /** The type of operands and result. */
+        @Param("F32")
+        public DType dtype;
+        /** How many threads work. */
+        @Param("1")
+        public int threads;
+        /** Rows of A and D. */
+        @Param("128")
+        public long m;
+        /** Rows of B, columns of D. */
+        @Param("576")
+        public long n;
+        /** Columns of A and B. */
+        @Param("7168")
+        public long k;
+
+        TorchMatmul matmul;
+
+        /** Makes the operands. */
+        @Setup
+        public void make() {
+            LibTorch.useThreads(threads, dtype == DType.F32);
+            matmul = new TorchMatmul(dtype, m, n, k, ColdWeights.copies(m, n * k * dtype.byteSize()));
+        }
+
+        /** Frees them. */
+        @TearDown
+        public void close() {
+            matmul.close();
+        }
+    }
+
+    /** A matrix to cast. */
+    @State(Scope.Benchmark)
+    public static class Matrix {
+        /** The type that is read. */
+        @Param("BF16")
+        public DType dtype;
+        /** How many threads work. */
+        @Param("1")
+        public int threads;
+        /** Rows. */
+        @Param("4096")
+        public long rows;
+        /** Columns. */
+        @Param("7168")
+        public long columns;
+
+        TorchCast cast;
+
+        /** Makes the operands. */
+        @Setup
+        public void make() {
+            LibTorch.useThreads(threads, false);
+            cast = new TorchCast(dtype, rows, columns);
+        }
+
+        /** Frees them. */
+        @TearDown
+        public void close() {
+            cast.close();
+        }
+    }
+
+    /**
+     * The product.
+     *
+     * @param s the operands
+     */
+    @Benchmark
+    public void matmul(Product s) {
+        s.matmul.run();
+    }
+
+    /**
+     * The cast to E4M3.
+     *
+     * @param s the operands
+     */
+    @Benchmark
+    public void cast(Matrix s) {
+        s.cast.run();
+    }
+}

@@ -1,0 +1,86 @@
+package dev.octet.benchmarks.probe;
+
+import dev.octet.core.cpu.CpuPool;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * FP32 fused multiply-adds on registers alone: the peak that no FP32 GEMM on these cores can exceed.
+ */
+public final class FmaProbe {
+    private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+    /** Two pipes of four cycles latency need eight chains; twelve leave room and still fit sixteen registers. */
+    private static final int CHAINS = 12;
+    private static final int STEPS = 1 << 22;
+
+    private final CpuPool pool;
+    private final float[] sink;
+
+    /**
+     * Makes a probe.
+     *
+     * @param pool the threads; each of them runs the same loop
+     */
+    public FmaProbe(CpuPool pool) {
+        this.pool = pool;
+        sink = new float[pool.threads() * 32];
+    }
+
+    /**
+     * {@return floating-point operations of one {@link #run()}: a multiply-add counts as two}
+     *
+     * @param threads the size of the pool
+     */
+    public static double flops(int threads) {
+        return 2.0 * CHAINS * STEPS * SPECIES.length() * threads;
+    }
+
+    /** Runs the loop once on each thread. */
+    public void run() {
+        pool.run(pool.threads(), this::task);
+    }
+
+    private void task(int index) {
+        sink[index * 32] = chains(STEPS, 0.999f + sink[index * 32] * 0x1p-60f, 1e-3f);
+    }
+
+    /** {@return something that depends on everything computed, so that nothing is optimised away} */
+    public float result() {
+        return sink[0];
+    }
+
+    // One method with named accumulators: a vector that crossed a method boundary would be boxed.
+    private static float chains(int steps, float factor, float addend) {
+        FloatVector f = FloatVector.broadcast(SPECIES, factor);
+        FloatVector a = FloatVector.broadcast(SPECIES, addend);
+        FloatVector c0 = a;
+        FloatVector c1 = a.add(1f);
+        FloatVector c2 = a.add(2f);
+        FloatVector c3 = a.add(3f);
+        FloatVector c4 = a.add(4f);
+        FloatVector c5 = a.add(5f);
+        FloatVector c6 = a.add(6f);
+        FloatVector c7 = a.add(7f);
+        FloatVector c8 = a.add(8f);
+        FloatVector c9 = a.add(9f);
+        FloatVector c10 = a.add(10f);
+        FloatVector c11 = a.add(11f);
+        for (int i = 0; i < steps; i++) {
+            c0 = c0.fma(f, a);
+            c1 = c1.fma(f, a);
+            c2 = c2.fma(f, a);
+            c3 = c3.fma(f, a);
+            c4 = c4.fma(f, a);
+            c5 = c5.fma(f, a);
+            c6 = c6.fma(f, a);
+            c7 = c7.fma(f, a);
+            c8 = c8.fma(f, a);
+            c9 = c9.fma(f, a);
+            c10 = c10.fma(f, a);
+            c11 = c11.fma(f, a);
+        }
+        return c0.add(c1).add(c2).add(c3).add(c4).add(c5).add(c6).add(c7).add(c8).add(c9).add(c10).add(c11)
+                .reduceLanes(VectorOperators.ADD);
+    }
+}
