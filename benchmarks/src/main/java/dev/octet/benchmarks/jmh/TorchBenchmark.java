@@ -43,7 +43,7 @@ public class TorchBenchmark {
         /** Makes the operands. */
         @Setup
         public void make() {
-            LibTorch.useThreads(threads, dtype == DType.F32);
+            LibTorch.useThreads(threads);
             matmul = new TorchMatmul(dtype, m, n, k, ColdWeights.copies(m, n * k * dtype.byteSize()));
         }
 
@@ -75,7 +75,7 @@ public class TorchBenchmark {
         /** Makes the operands. */
         @Setup
         public void make() {
-            LibTorch.useThreads(threads, false);
+            LibTorch.useThreads(threads);
             cast = new TorchCast(dtype, rows, columns);
         }
 

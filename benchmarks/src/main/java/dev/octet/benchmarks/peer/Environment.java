@@ -10,15 +10,18 @@ import java.lang.invoke.MethodHandle;
 final class Environment {
     private Environment() {}
 
-    /** Sets a variable where the C library can; elsewhere does nothing. */
+    /** Removes a variable where the C library can; elsewhere does nothing. */
     @SuppressWarnings("restricted")
-    static void set(String name, String value) {
+    static void remove(String name) {
         Linker linker = Linker.nativeLinker();
-        linker.defaultLookup().find("setenv").ifPresent(address -> {
-            MethodHandle setenv = linker.downcallHandle(address, FunctionDescriptor.of(ValueLayout.JAVA_INT,
-                    ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
+        linker.defaultLookup().find("unsetenv").ifPresent(address -> {
+            MethodHandle unsetenv = linker.downcallHandle(address,
+                    FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS));
             try (Arena arena = Arena.ofConfined()) {
-                int unused = (int) setenv.invokeExact(arena.allocateFrom(name), arena.allocateFrom(value), 1);
+                int status = (int) unsetenv.invokeExact(arena.allocateFrom(name));
+                if (status != 0) {
+                    throw new IllegalStateException("unsetenv(" + name + ") returned " + status);
+                }
             } catch (RuntimeException | Error e) {
                 throw e;
             } catch (Throwable e) {

@@ -1,10 +1,10 @@
 package dev.octet.benchmarks.peer;
 
 import dev.octet.core.DType;
+import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import jdk.incubator.vector.FloatVector;
 import org.bytedeco.openblas.global.openblas;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
@@ -14,17 +14,16 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * LibTorch, called through JavaCPP: its BF16 products run in oneDNN, its FP32 products in OpenBLAS. Nothing of it is
  * loaded before the first call.
  *
- * <p>A peer is given its best chance. This OpenBLAS chooses kernels by a list of processors and takes AVX2 for one that
- * is not on it, which costs it a third of its speed on an AVX-512 machine; so where the processor has AVX-512, OpenBLAS is
- * told to use it, unless the environment already says otherwise.
+ * <p>A peer is given its best chance: variables in the environment that override what OpenBLAS finds out about the
+ * processor are removed before it is loaded. One that names an older processor was seen to cost it half its speed on one
+ * thread, and on two nine tenths.
  */
 public final class LibTorch {
-    private static final String BLAS_KERNELS = "OPENBLAS_CORETYPE";
+    private static final List<String> OVERRIDES = List.of("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+            "OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "OMP_NUM_THREADS");
 
     static {
-        if (System.getenv(BLAS_KERNELS) == null && FloatVector.SPECIES_MAX.vectorBitSize() == 512) {
-            Environment.set(BLAS_KERNELS, "SkylakeX");
-        }
+        OVERRIDES.forEach(Environment::remove);
     }
 
     private LibTorch() {}
@@ -56,16 +55,13 @@ public final class LibTorch {
     }
 
     /**
-     * Sets the number of threads of an operation. Products in F32 run on the threads of OpenBLAS, everything else on
-     * LibTorch's own; both at once spin against each other, which makes a product on two cores five times slower than
-     * on one.
+     * Sets the number of threads of LibTorch and of the BLAS library below it, which has threads of its own.
      *
      * @param threads how many
-     * @param blas whether the work is a product in F32
      */
-    public static void useThreads(int threads, boolean blas) {
-        torch.set_num_threads(blas ? 1 : threads);
-        openblas.blas_set_num_threads(blas ? threads : 1);
+    public static void useThreads(int threads) {
+        torch.set_num_threads(threads);
+        openblas.blas_set_num_threads(threads);
     }
 
     static TensorOptions options(DType dtype) {
