@@ -93,9 +93,10 @@ final class DemoReport {
             line("  Among the first %d sentences:", paired);
         }
         if (all > 1) {
-            line("  %d pairs: rank correlation (Spearman) %.5f; the first %d have the same place in both rankings;", all,
-                    similarity.rankCorrelation(), similarity.sameFromTop());
-            line("  the nearest other sentence is the same for %d of %d.", similarity.sameNearest(paired), paired);
+            line("  Of all %d pairs the first %d have the same place in both rankings; rank correlation %.4f", all,
+                    similarity.sameFromTop(), similarity.rankCorrelation());
+            line("  (Spearman). The nearest other sentence is the same for %d of %d sentences.",
+                    similarity.sameNearest(paired), paired);
         }
     }
 
