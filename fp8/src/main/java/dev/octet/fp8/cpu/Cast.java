@@ -90,11 +90,11 @@ final class Cast {
             bf16 = false;
         }
         if (y.isDirect()) {
-            kernels.encode(floats, bf16, at, rowBytes, n, m, 1f, format, y.segment(), y.byteOffset(row, column),
+            kernels.cast(floats, bf16, at, rowBytes, n, m, format, y.segment(), y.byteOffset(row, column),
                     y.rowBytes());
         } else {
             MemorySegment codes = Scratch.get(Slots.CODES, n * m);
-            kernels.encode(floats, bf16, at, rowBytes, n, m, 1f, format, codes, 0, m);
+            kernels.cast(floats, bf16, at, rowBytes, n, m, format, codes, 0, m);
             y.scatterCodes(row, n, column, m, codes);
         }
     }

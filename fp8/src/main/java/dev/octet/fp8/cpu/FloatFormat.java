@@ -7,13 +7,15 @@ import dev.octet.fp8.Overflow;
 /**
  * The numbers by which one kernel serves E4M3 and E5M2, saturating or not. With {@code a} the bits of |x|, an FP32:
  * {@snippet lang=text :
- * c    = min(a, clamp)                              overflow ends on the right code by itself
- * e    = max(c, minNormal) & 0x7F800000             exponent field; below minNormal the step stays the subnormal one
- * t    = float(c) + float(e + (shift << 23))        the FP32 addition rounds to the code's last place, ties to even
- * code = bits(t) - (e + (shift << 23)) + (e >>> shift) - (minNormal >>> shift)
+ * c    = min(a, clamp)                          overflow ends on the right code by itself
+ * e    = max(c, minNormal) & 0x7F800000         exponent field; below minNormal the step stays the subnormal one
+ * t    = float(c) + float(e + magic)            the FP32 addition rounds to the code's last place, ties to even
+ * code = low byte of bits(t) + (e >>> shift)
  * }
- * {@code bits(t) - ...} is the significand with its leading one, which adds 1 to the exponent field of a normal code
- * and is missing in a subnormal one: the code of {@code minNormal} must therefore count as exponent 0, and does.
+ * {@code e + magic} is 2^shift times the power of two below the value, so that the last place of {@code t} is that of
+ * the code, and the lowest bits of {@code t} count such places: they are the significand with its leading one. That
+ * one adds 1 to the exponent field of a normal code and is missing in a subnormal one, so {@code minNormal} must count
+ * as exponent 0: the lowest bits of magic, an even number of places, subtract its exponent, modulo 256.
  *
  * @param dtype E4M3 or E5M2
  * @param overflow what the clamp stands for
@@ -39,6 +41,15 @@ record FloatFormat(DType dtype, Overflow overflow, int shift, int minNormal, int
     static FloatFormat of(DType dtype, Overflow overflow) {
         boolean saturate = overflow == Overflow.SATURATE;
         return dtype == DType.F8_E4M3 ? saturate ? E4M3 : E4M3_OVERFLOWING : saturate ? E5M2 : E5M2_OVERFLOWING;
+    }
+
+    int magic() {
+        return (shift << 23) + (-(minNormal >>> shift) & 0xFF);
+    }
+
+    /** What the first special code decodes to when its exponent field is taken for an ordinary one. */
+    float special() {
+        return Float.intBitsToFloat(firstSpecial << shift) * decodeScale;
     }
 
     float max() {

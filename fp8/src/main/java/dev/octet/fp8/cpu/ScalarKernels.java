@@ -12,22 +12,27 @@ import dev.octet.fp8.Overflow;
 import java.lang.foreign.MemorySegment;
 
 /** The inner loops in plain Java. The vector kernels run them too, on what is left over at the end of a row. */
-final class ScalarKernels implements TileKernels {
+class ScalarKernels implements TileKernels {
     private static final int MAGNITUDE = 0x7FFF_FFFF;
 
     @Override
     public int maxBits(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns) {
         int max = 0;
         for (long r = 0; r < rows; r++) {
-            long row = at + r * rowBytes;
-            if (bf16) {
-                for (long c = 0; c < columns; c++) {
-                    max = Math.max(max, x.get(I16, row + 2 * c) << 16 & MAGNITUDE);
-                }
-            } else {
-                for (long c = 0; c < columns; c++) {
-                    max = Math.max(max, x.get(I32, row + 4 * c) & MAGNITUDE);
-                }
+            max = Math.max(max, maxBitsOfRow(x, bf16, at + r * rowBytes, columns));
+        }
+        return max;
+    }
+
+    static int maxBitsOfRow(MemorySegment x, boolean bf16, long at, long columns) {
+        int max = 0;
+        if (bf16) {
+            for (long c = 0; c < columns; c++) {
+                max = Math.max(max, x.get(I16, at + 2 * c) << 16 & MAGNITUDE);
+            }
+        } else {
+            for (long c = 0; c < columns; c++) {
+                max = Math.max(max, x.get(I32, at + 4 * c) & MAGNITUDE);
             }
         }
         return max;
@@ -45,6 +50,14 @@ final class ScalarKernels implements TileKernels {
                 int bits = bf16 ? x.get(I16, row + 2 * c) << 16 : x.get(I32, row + 4 * c);
                 max.set(I32, 4 * c, Math.max(max.get(I32, 4 * c), bits & MAGNITUDE));
             }
+        }
+    }
+
+    @Override
+    public void cast(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+        for (long r = 0; r < rows; r++) {
+            encodeRow(x, bf16, at + r * rowBytes, columns, 1f, format, codes, codesAt + r * codesRowBytes);
         }
     }
 

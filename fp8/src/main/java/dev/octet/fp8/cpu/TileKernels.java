@@ -15,11 +15,21 @@ interface TileKernels {
     void maxBitsOfColumns(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
             MemorySegment max);
 
-    /** Writes {@code cast(x * factor)}. The factor is finite; NaN keeps its sign. */
+    /** Writes {@code cast(x)}; NaN keeps its sign. */
+    void cast(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns, FloatFormat format,
+            MemorySegment codes, long codesAt, long codesRowBytes);
+
+    /**
+     * Writes {@code cast(x * factor)}, where the factor is positive, all of x is finite and no product rounds to more
+     * than the format's largest value.
+     */
     void encode(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns, float factor,
             FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes);
 
-    /** The same with a factor for each column, F32 in {@code factors}. */
+    /**
+     * The same with a factor for each column, F32 in {@code factors}. What it writes to a column whose factor is 0 or
+     * NaN is undefined.
+     */
     void encodeColumns(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
             MemorySegment factors, FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes);
 
