@@ -1,0 +1,53 @@
+package dev.octet.core;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+
+class ShapeTest {
+    @Test
+    void elementsAreTheProduct() {
+        assertEquals(1, Shape.of().elements());
+        assertEquals(0, Shape.of(3, 0, 5).elements());
+        assertEquals(576L * 7168, Shape.of(576, 7168).elements());
+        assertEquals(Long.MAX_VALUE, Shape.of(Long.MAX_VALUE, 1).elements());
+        assertEquals(1L << 62, Shape.of(1L << 31, 1L << 31).elements());
+        assertEquals(0, Shape.of(Long.MAX_VALUE, Long.MAX_VALUE, 0).elements());
+    }
+
+    @Test
+    void tooManyElementsAreRefused() {
+        for (long[] dims : new long[][] {{1L << 32, 1L << 31}, {1L << 32, 1L << 32}, {Long.MAX_VALUE, 2},
+            {3037000500L, 3037000500L}, {1L << 21, 1L << 21, 1L << 21}}) {
+            assertTrue(assertThrows(IllegalArgumentException.class, () -> Shape.of(dims)).getMessage()
+                    .contains("more than 2^63-1"));
+        }
+    }
+
+    @Test
+    void negativeExtentsAreRefusedByIndex() {
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> Shape.of(0, -1)).getMessage()
+                .contains("dims[1] is -1"));
+    }
+
+    @Test
+    void shapesAreValues() {
+        long[] dims = {2, 3};
+        Shape shape = Shape.of(dims);
+        dims[0] = 9;
+        shape.toArray()[1] = 9;
+        assertArrayEquals(new long[] {2, 3}, shape.toArray());
+        assertEquals(Shape.of(2, 3), shape);
+        assertEquals(Shape.of(2, 3).hashCode(), shape.hashCode());
+        assertNotEquals(Shape.of(3, 2), shape);
+        assertNotEquals(Shape.of(2, 3, 1), shape);
+        assertEquals("[2, 3]", shape.toString());
+        assertEquals(2, shape.rank());
+        assertThrows(IndexOutOfBoundsException.class, () -> shape.dim(2));
+        assertThrows(IndexOutOfBoundsException.class, () -> shape.dim(-1));
+    }
+}
