@@ -104,7 +104,7 @@ class GemmExactTest {
     void bits(GemmCase gemm) {
         try (Arena arena = Arena.ofShared()) {
             float[][] expected = expected(gemm, data(gemm, arena));
-            for (String backend : GemmBackends.names().toList()) {
+            for (String backend : TestedBackends.names().toList()) {
                 GemmCase.Data data = data(gemm, arena);
                 gemm.run(Fp8.on(backend), data);
                 String where = gemm + " on backend " + backend;

@@ -28,7 +28,7 @@ class GemmNanTest {
     private static final int K = 300;
 
     static Stream<String> backends() {
-        return GemmBackends.names();
+        return TestedBackends.names();
     }
 
     /** Poisons operands, runs, and compares with the exact result and with where NaN must be. */

@@ -44,7 +44,7 @@ class GemmRefusalTest {
 
     private void refused(Class<? extends RuntimeException> type, String message, ScaledTensor a, ScaledTensor b,
             Layout.Placed d, Epilogue epilogue) {
-        for (String backend : GemmBackends.names().toList()) {
+        for (String backend : TestedBackends.names().toList()) {
             RuntimeException e = assertThrows(type, () -> Fp8.on(backend).gemm(a, b, d.view(), epilogue), backend);
             assertTrue(e.getMessage().startsWith(message), e.getMessage());
             untouched(d.memory());
@@ -146,7 +146,7 @@ class GemmRefusalTest {
     @Test
     void quantizedOutput() {
         ScaledTensor d = Matrices.place(arena, Layout.CONTIGUOUS, DType.F8_E4M3, 4, 7, A);
-        for (String backend : GemmBackends.names().toList()) {
+        for (String backend : TestedBackends.names().toList()) {
             IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
                     () -> Fp8.on(backend).gemm(zeros(4, 200, A), zeros(6, 200, W), d, Epilogue.NONE));
             assertTrue(e.getMessage().startsWith("d.codes has shape [4, 7], it must be [4, 6]"), e.getMessage());
@@ -204,7 +204,7 @@ class GemmRefusalTest {
 
     /** Tensors that all lie on a device which a named CPU backend does not take. */
     @ParameterizedTest
-    @MethodSource("dev.octet.fp8.GemmBackends#names")
+    @MethodSource("dev.octet.fp8.TestedBackends#names")
     void wrongBackend(String backend) {
         ScaledTensor a = new ScaledTensor(elsewhere(DType.F8_E4M3, 4, 200), elsewhere(DType.F32, 4, 2), A);
         ScaledTensor b = new ScaledTensor(elsewhere(DType.F8_E4M3, 6, 200), elsewhere(DType.F32, 1, 2), W);

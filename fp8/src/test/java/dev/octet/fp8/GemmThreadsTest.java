@@ -57,7 +57,7 @@ class GemmThreadsTest {
             try (CpuPool pool = new CpuPool(threads); Arena arena = Arena.ofShared()) {
                 for (GemmCase gemm : cases()) {
                     GemmCase.Data data = gemm.data(arena, Matrices::random);
-                    for (String backend : GemmBackends.names().toList()) {
+                    for (String backend : TestedBackends.names().toList()) {
                         Fp8 fp8 = Fp8.on(backend);
                         byte[] shared = bits(gemm, data, fp8);
                         for (int run = 0; run < 2; run++) {
@@ -72,7 +72,7 @@ class GemmThreadsTest {
 
     /** Callers in parallel share a pool; scratch memory belongs to each. */
     @ParameterizedTest
-    @MethodSource("dev.octet.fp8.GemmBackends#names")
+    @MethodSource("dev.octet.fp8.TestedBackends#names")
     void callersInParallelGetTheSameBits(String backend) throws Exception {
         GemmCase gemm = GemmCase.plain(1, Pairing.FORWARD, 37, 300, 700);
         Fp8 fp8 = Fp8.on(backend);
@@ -86,6 +86,21 @@ class GemmThreadsTest {
             }
             for (Future<byte[]> r : results) {
                 assertArrayEquals(alone, r.get(), backend);
+            }
+        }
+    }
+
+    /** Memory of a confined arena belongs to one thread: the caller works alone, and the bits are the same. */
+    @ParameterizedTest
+    @MethodSource("dev.octet.fp8.TestedBackends#names")
+    void confinedMemory(String backend) {
+        for (DType output : new DType[] {DType.F32, DType.BF16, DType.F8_E4M3}) {
+            GemmCase gemm = GemmCase.plain(9, Pairing.FORWARD, 200, 391, 300).withOutput(output, ScaleFormat.F32)
+                    .withEpilogue(DType.F32, Addend.F32, Activation.IDENTITY);
+            try (Arena shared = Arena.ofShared(); Arena confined = Arena.ofConfined(); CpuPool pool = new CpuPool(3)) {
+                Fp8 fp8 = Fp8.on(backend).with(pool);
+                assertArrayEquals(bits(gemm, gemm.data(shared, Matrices::random), fp8),
+                        bits(gemm, gemm.data(confined, Matrices::random), fp8), backend);
             }
         }
     }

@@ -8,7 +8,6 @@ import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8Codec;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.Overflow;
-import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -27,6 +26,9 @@ final class ScalarGemm {
     private static final int BLOCK = Granularity.BLOCK;
     /** Enough rows to pay for decoding a panel, few enough that tile, panel and rows stay in a 256 KiB cache. */
     private static final int ROWS = 64;
+
+    /** For memory that only the caller may touch. */
+    private static final CpuPool ALONE = new CpuPool(1);
 
     private static final float[] E4M3 = decoder(DType.F8_E4M3);
     private static final float[] E5M2 = decoder(DType.F8_E5M2);
@@ -63,7 +65,7 @@ final class ScalarGemm {
         MemorySegment out = d.segment();
         long rowStride = d.stride(0);
         long columnStride = d.stride(1);
-        forEachTile(a, b, epilogue, pool, (tile, m, n, rows, columns) -> {
+        forEachTile(a, b, epilogue, Tiles.isShared(out) ? pool : ALONE, (tile, m, n, rows, columns) -> {
             for (int i = 0; i < rows; i++) {
                 for (int j = 0; j < columns; j++) {
                     ScalarElements.set(out, d.dtype(), (m + i) * rowStride + (n + j) * columnStride,
@@ -77,31 +79,23 @@ final class ScalarGemm {
         if (d.codes().shape().elements() == 0) {
             return;
         }
-        MemorySegment codes = d.codes().segment();
-        long rowStride = d.codes().stride(0);
-        long columnStride = d.codes().stride(1);
-        MemorySegment scales = d.scales().segment();
-        forEachTile(a, b, epilogue, pool, (tile, m, n, rows, columns) -> {
+        MatrixView codes = MatrixView.of(d.codes());
+        ScaleGrid scales = ScaleGrid.of(d);
+        boolean shared = Tiles.isShared(codes.segment()) && Tiles.isShared(scales.segment());
+        forEachTile(a, b, epilogue, shared ? pool : ALONE, (tile, m, n, rows, columns) -> {
             for (int i = 0; i < rows; i++) {
-                float amax = 1e-4f;
+                int max = 0;
                 for (int j = 0; j < columns; j++) {
-                    amax = Math.max(amax, Math.abs(tile[i * BLOCK + j])); // NaN wins
+                    // The bits of magnitudes order NaN after infinity after all else.
+                    max = Math.max(max, Float.floatToRawIntBits(tile[i * BLOCK + j]) & 0x7FFF_FFFF);
                 }
-                ScaleFormat format = d.scaling().format();
-                float scale = amax / Fp8Codec.max(d.format());
-                if (format.isPowerOfTwo()) {
-                    scale = Fp8Codec.ceilPowerOfTwo(scale);
-                }
-                long at = (m + i) * d.scales().stride(0) + n / BLOCK * d.scales().stride(1);
-                if (format == ScaleFormat.E8M0) {
-                    scales.set(ValueLayout.JAVA_BYTE, at, Fp8Codec.encodeE8M0(scale));
-                } else {
-                    ScalarElements.set(scales, DType.F32, at, scale);
-                }
-                float factor = Float.isNaN(amax) ? Float.NaN : 1 / scale;
+                float scale = scales.scale(max, Fp8Codec.max(d.format()));
+                scales.store(m + i, n / BLOCK, scale);
+                float factor = 1 / scale;
                 for (int j = 0; j < columns; j++) {
-                    codes.set(ValueLayout.JAVA_BYTE, (m + i) * rowStride + (n + j) * columnStride,
-                            Fp8Codec.encode(d.format(), tile[i * BLOCK + j] * factor, Overflow.SATURATE));
+                    float x = tile[i * BLOCK + j] * factor;
+                    codes.segment().set(MatrixView.I8, codes.byteOffset(m + i, n + j),
+                            Fp8Codec.encode(d.format(), x != x ? Float.NaN : x, Overflow.SATURATE));
                 }
             }
         });
@@ -113,9 +107,11 @@ final class ScalarGemm {
     }
 
     private static void forEachTile(ScaledTensor a, ScaledTensor b, Epilogue epilogue, CpuPool pool, Sink sink) {
+        boolean shared = isShared(a.codes()) && isShared(a.scales()) && isShared(b.codes()) && isShared(b.scales())
+                && isShared(epilogue.addend()) && isShared(epilogue.bias());
         long tileRows = Math.ceilDiv(a.rows(), (long) ROWS);
         long tileColumns = Math.ceilDiv(b.rows(), (long) BLOCK);
-        pool.run(Math.toIntExact(tileRows * tileColumns), index -> {
+        (shared ? pool : ALONE).run(Math.toIntExact(tileRows * tileColumns), index -> {
             // Neighbouring tasks share columns of B, whose codes are then still in the last cache.
             long m = index % tileRows * ROWS;
             long n = index / tileRows * BLOCK;
@@ -126,6 +122,10 @@ final class ScalarGemm {
             finish(epilogue, m, n, rows, columns, p.tile);
             sink.accept(p.tile, m, n, rows, columns);
         });
+    }
+
+    private static boolean isShared(@Nullable Tensor t) {
+        return t == null || Tiles.isShared(t.segment());
     }
 
     private static void multiply(ScaledTensor a, ScaledTensor b, long m, long n, int rows, int columns, Panels p) {
@@ -205,15 +205,11 @@ final class ScalarGemm {
     }
 
     private static void scales(ScaledTensor x, long row, long k, int rows, float[] target) {
-        Tensor scales = x.scales();
-        MemorySegment memory = scales.segment();
+        ScaleGrid scales = ScaleGrid.of(x);
         long blockRows = x.scaling().granularity().blockRows();
-        long column = k / x.scaling().granularity().blockColumns() * scales.stride(1);
+        long blockColumn = k / x.scaling().granularity().blockColumns();
         for (int i = 0; i < rows; i++) {
-            long at = (row + i) / blockRows * scales.stride(0) + column;
-            target[i] = scales.dtype() == DType.F8_E8M0
-                    ? Fp8Codec.decodeE8M0(memory.get(ValueLayout.JAVA_BYTE, at))
-                    : ScalarElements.get(memory, DType.F32, at);
+            target[i] = scales.load((row + i) / blockRows, blockColumn);
         }
     }
 

@@ -1,9 +1,11 @@
 package dev.octet.fp8.reference;
 
+import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaledTensor;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The sums over blocks of 128 along K that every form of the reference GEMM is made of, in double:
@@ -50,10 +52,23 @@ final class BlockSums {
         Fold create(int size);
     }
 
+    /** For memory that only the caller may touch. */
+    static final CpuPool ALONE = new CpuPool(1);
+    /** Never started; stands for any thread but the caller. */
+    private static final Thread ANOTHER = new Thread(() -> { });
+
     private BlockSums() {}
+
+    /** Whether threads other than the caller may use a tensor's memory; those of a confined arena may not. */
+    static boolean isShared(@Nullable Tensor t) {
+        return t == null || t.segment().isAccessibleBy(ANOTHER);
+    }
 
     /** Calls a fold of its own for every tile of {@code A * B^T}, several at a time. */
     static void forEachTile(ScaledTensor a, ScaledTensor b, CpuPool pool, FoldFactory folds) {
+        if (!isShared(a.codes()) || !isShared(a.scales()) || !isShared(b.codes()) || !isShared(b.scales())) {
+            pool = ALONE;
+        }
         QuantizedMatrix qa = new QuantizedMatrix(a);
         QuantizedMatrix qb = new QuantizedMatrix(b);
         long tileRows = Math.ceilDiv(a.rows(), (long) ROWS);

@@ -51,7 +51,9 @@ public final class HopperGemm {
         HostMatrix out = new HostMatrix(d);
         QuantizedMatrix qa = new QuantizedMatrix(a);
         QuantizedMatrix qb = new QuantizedMatrix(b);
-        pool.run(Math.toIntExact(a.rows()), m -> {
+        boolean shared = BlockSums.isShared(a.codes()) && BlockSums.isShared(a.scales())
+                && BlockSums.isShared(b.codes()) && BlockSums.isShared(b.scales());
+        (shared ? pool : BlockSums.ALONE).run(Math.toIntExact(a.rows()), m -> {
             double[] row = codes(qa, m, depth);
             for (long n = 0; n < b.rows(); n++) {
                 double[] column = codes(qb, n, depth);

@@ -119,7 +119,7 @@ public final class ReferenceGemm {
         int depth = Math.toIntExact(a.dim(1));
         HostMatrix ma = new HostMatrix(a);
         HostMatrix mb = new HostMatrix(b);
-        pool.run(columns, n -> {
+        (BlockSums.isShared(a) && BlockSums.isShared(b) ? pool : BlockSums.ALONE).run(columns, n -> {
             double[] column = new double[depth];
             for (int k = 0; k < depth; k++) {
                 column[k] = mb.get(n, k);
@@ -143,7 +143,7 @@ public final class ReferenceGemm {
         }
         HostMatrix out = new HostMatrix(d);
         EpilogueReader last = new EpilogueReader(epilogue);
-        BlockSums.forEachTile(a, b, pool, tileSize -> new ExactFold(tileSize) {
+        BlockSums.forEachTile(a, b, allowed(pool, epilogue, d), tileSize -> new ExactFold(tileSize) {
             @Override
             public void finish(long m, long n, int rows, int columns) {
                 for (int i = 0; i < rows; i++) {
@@ -163,7 +163,7 @@ public final class ReferenceGemm {
         HostMatrix codes = new HostMatrix(d.codes());
         HostMatrix scales = new HostMatrix(d.scales());
         EpilogueReader last = new EpilogueReader(epilogue);
-        BlockSums.forEachTile(a, b, pool, tileSize -> new ExactFold(tileSize) {
+        BlockSums.forEachTile(a, b, allowed(pool, epilogue, d.codes(), d.scales()), tileSize -> new ExactFold(tileSize) {
             @Override
             public void finish(long m, long n, int rows, int columns) {
                 float[] group = new float[columns];
@@ -175,6 +175,14 @@ public final class ReferenceGemm {
                 }
             }
         });
+    }
+
+    private static CpuPool allowed(CpuPool pool, Epilogue epilogue, Tensor... outputs) {
+        boolean shared = BlockSums.isShared(epilogue.addend()) && BlockSums.isShared(epilogue.bias());
+        for (Tensor t : outputs) {
+            shared &= BlockSums.isShared(t);
+        }
+        return shared ? pool : BlockSums.ALONE;
     }
 
     /** The recipe of {@link dev.octet.fp8.Fp8#quantize} for one group. */
@@ -192,12 +200,14 @@ public final class ReferenceGemm {
         if (format == ScaleFormat.E8M0) {
             scales.setCode(row, column / BLOCK, Fp8Codec.encodeE8M0(scale));
         } else {
-            scales.set(row, column / BLOCK, scale);
+            scales.set(row, column / BLOCK, Float.isNaN(scale) ? Float.NaN : scale);
         }
         float factor = 1 / scale;
         for (int j = 0; j < group.length; j++) {
-            float x = Float.isNaN(amax) ? Float.NaN : group[j] * factor;
-            codes.setCode(row, column + j, Fp8Codec.encode(d.format(), x, Overflow.SATURATE));
+            float x = group[j] * factor;
+            // Which sign a NaN has is up to the processor; here it is positive.
+            codes.setCode(row, column + j,
+                    Fp8Codec.encode(d.format(), Float.isNaN(x) ? Float.NaN : x, Overflow.SATURATE));
         }
     }
 
