@@ -9,7 +9,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.net.URL;
 import java.net.URLConnection;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -68,8 +67,7 @@ record MiniLm(Tensor words, Tensor positions, Tensor segments, Norm embeddingNor
     /** Reads the tokenizer from the class path. */
     static WordPieceTokenizer tokenizer() throws IOException {
         try (Arena arena = Arena.ofConfined()) {
-            byte[] json = resource(TOKENIZER, arena).toArray(ValueLayout.JAVA_BYTE);
-            return WordPieceTokenizer.parse(TOKENIZER, new String(json, StandardCharsets.UTF_8));
+            return WordPieceTokenizer.parse(TOKENIZER, resource(TOKENIZER, arena));
         }
     }
 
@@ -81,17 +79,20 @@ record MiniLm(Tensor words, Tensor positions, Tensor segments, Norm embeddingNor
         }
         URLConnection connection = url.openConnection();
         long size = connection.getContentLengthLong();
+        if (size < 0) {
+            throw new IOException(url + " does not tell its size");
+        }
         MemorySegment all = arena.allocate(size, Tensor.ALIGNMENT);
         byte[] chunk = new byte[1 << 16];
         long at = 0;
         try (InputStream in = connection.getInputStream()) {
-            for (int n = in.read(chunk); n >= 0; n = in.read(chunk)) {
+            for (int n = in.read(chunk); n >= 0 && n <= size - at; n = in.read(chunk)) {
                 MemorySegment.copy(chunk, 0, all, ValueLayout.JAVA_BYTE, at, n);
                 at += n;
             }
         }
         if (at != size) {
-            throw new ModelFormatException(name + " ends after " + at + " of " + size + " bytes");
+            throw new ModelFormatException(name + " does not end after its " + size + " bytes");
         }
         return all;
     }

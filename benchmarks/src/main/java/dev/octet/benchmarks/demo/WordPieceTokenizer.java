@@ -1,5 +1,8 @@
 package dev.octet.benchmarks.demo;
 
+import dev.octet.core.json.JsonException;
+import dev.octet.core.json.JsonReader;
+import java.lang.foreign.MemorySegment;
 import java.text.Normalizer;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -40,37 +43,94 @@ final class WordPieceTokenizer {
      * Reads the vocabulary of a {@code tokenizer.json}.
      *
      * @param file the name used in messages
-     * @param json its content
+     * @param json its content, UTF-8
      * @throws ModelFormatException if it is not JSON or not a lower-casing WordPiece tokenizer
      */
-    static WordPieceTokenizer parse(String file, String json) throws ModelFormatException {
-        Map<?, ?> root = object(file, "the file", Json.parse(file, json));
-        Map<?, ?> normalizer = object(file, "normalizer", root.get("normalizer"));
-        if (!Boolean.TRUE.equals(normalizer.get("lowercase"))) {
-            throw new ModelFormatException(file + ": normalizer.lowercase is not true: this is no uncased model");
-        }
-        Map<?, ?> model = object(file, "model", root.get("model"));
-        if (!"WordPiece".equals(model.get("type")) || !"##".equals(model.get("continuing_subword_prefix"))) {
-            throw new ModelFormatException(file + ": model is not a WordPiece with the prefix ##");
-        }
-        int longest = model.get("max_input_chars_per_word") instanceof Double d ? d.intValue() : 100;
-        Map<String, Integer> vocabulary = new HashMap<>();
-        for (Map.Entry<?, ?> e : object(file, "model.vocab", model.get("vocab")).entrySet()) {
-            if (!(e.getValue() instanceof Double id) || id != Math.rint(id) || id < 0 || id > Integer.MAX_VALUE) {
-                throw new ModelFormatException(file + ": the id of '" + e.getKey() + "' is " + e.getValue()
-                        + ", it must be a whole number");
+    static WordPieceTokenizer parse(String file, MemorySegment json) throws ModelFormatException {
+        JsonReader reader = new JsonReader(json, 0, json.byteSize());
+        try {
+            TokenizerFile found = TokenizerFile.read(reader);
+            if (!found.lowercase) {
+                throw new ModelFormatException(file + ": normalizer.lowercase is not true: this is no uncased model");
             }
-            vocabulary.put((String) e.getKey(), id.intValue());
+            if (!found.type.equals("WordPiece") || !found.prefix.equals("##")) {
+                throw new ModelFormatException(file + ": model is not a WordPiece with the prefix ##");
+            }
+            return new WordPieceTokenizer(found.vocabulary, found.maxWordLength);
+        } catch (JsonException e) {
+            throw new ModelFormatException(file + ", byte " + e.position() + ": " + e.getMessage());
         }
-        return new WordPieceTokenizer(vocabulary, longest);
     }
 
-    private static Map<?, ?> object(String file, String what, @org.jspecify.annotations.Nullable Object value)
-            throws ModelFormatException {
-        if (value instanceof Map<?, ?> map) {
-            return map;
+    /** The entries of a {@code tokenizer.json} that matter here. */
+    private static final class TokenizerFile {
+        private final Map<String, Integer> vocabulary = new HashMap<>();
+        private boolean lowercase;
+        private String type = "";
+        private String prefix = "";
+        private int maxWordLength = 100;
+
+        static TokenizerFile read(JsonReader json) {
+            TokenizerFile file = new TokenizerFile();
+            json.beginObject();
+            while (json.hasNext()) {
+                String key = json.string();
+                json.colon();
+                switch (key) {
+                    case "normalizer" -> file.readNormalizer(json);
+                    case "model" -> file.readModel(json);
+                    default -> json.skip();
+                }
+            }
+            json.end();
+            return file;
         }
-        throw new ModelFormatException(file + ": " + what + " is not a JSON object");
+
+        private void readNormalizer(JsonReader json) {
+            json.beginObject();
+            while (json.hasNext()) {
+                boolean wanted = json.string().equals("lowercase");
+                json.colon();
+                lowercase = wanted ? json.peek() == 't' : lowercase;
+                json.skip();
+            }
+        }
+
+        private void readModel(JsonReader json) {
+            json.beginObject();
+            while (json.hasNext()) {
+                String key = json.string();
+                json.colon();
+                switch (key) {
+                    case "type" -> type = json.string();
+                    case "continuing_subword_prefix" -> prefix = json.string();
+                    case "max_input_chars_per_word" -> maxWordLength = index(json);
+                    case "vocab" -> readVocabulary(json);
+                    default -> json.skip();
+                }
+            }
+        }
+
+        private void readVocabulary(JsonReader json) {
+            json.beginObject();
+            while (json.hasNext()) {
+                long at = json.position();
+                String piece = json.string();
+                json.colon();
+                if (vocabulary.put(piece, index(json)) != null) {
+                    throw new JsonException(at, "'" + piece + "' is there twice");
+                }
+            }
+        }
+
+        private static int index(JsonReader json) {
+            long at = json.position();
+            long value = json.integer();
+            if (value < 0 || value > Integer.MAX_VALUE) {
+                throw new JsonException(at, value + " is not between 0 and 2^31-1");
+            }
+            return (int) value;
+        }
     }
 
     private int special(String token) throws ModelFormatException {

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Random;
@@ -122,9 +124,14 @@ class WordPieceTokenizerTest {
         "{\"normalizer\":{\"lowercase\":true},\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
                 + "\"vocab\":{\"[CLS]\":1.5}}}",
         "{\"normalizer\":{\"lowercase\":true},\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
-                + "\"vocab\":{\"[CLS]\":1}}}"})
+                + "\"vocab\":{\"[CLS]\":1}}}",
+        "{\"normalizer\":{\"lowercase\":true},\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
+                + "\"vocab\":{\"[CLS]\":1,\"[SEP]\":2,\"[UNK]\":3,\"[SEP]\":4}}}",
+        "{\"normalizer\":{\"lowercase\":true},\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
+                + "\"vocab\":{\"[CLS]\":1,\"[SEP]\":2,\"[UNK]\":4294967296}}}"})
     void refusesOtherFiles(String json) {
-        String message = assertThrows(ModelFormatException.class, () -> WordPieceTokenizer.parse("t.json", json))
+        MemorySegment bytes = MemorySegment.ofArray(json.getBytes(StandardCharsets.UTF_8));
+        String message = assertThrows(ModelFormatException.class, () -> WordPieceTokenizer.parse("t.json", bytes))
                 .getMessage();
         assertTrue(message.startsWith("t.json") || message.startsWith("the vocabulary lacks ["), message);
     }
