@@ -6,6 +6,7 @@ import dev.octet.core.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -61,9 +62,9 @@ final class OnnxModel {
         return model;
     }
 
-    /** The names of the FP32 initialisers. */
-    java.util.Set<String> names() {
-        return initializers.keySet();
+    /** The FP32 initialisers by name. */
+    Map<String, Tensor> tensors() {
+        return Collections.unmodifiableMap(initializers);
     }
 
     boolean hasNode(String name) {

@@ -108,7 +108,7 @@ class OnnxModelTest {
         OnnxModel m = parse(model(goodGraph()));
         assertArrayEquals(new float[] {1, 2, 3, 4, 5, 6}, m.weightOf("/linear/MatMul", 2, 3).toFloatArray());
         assertArrayEquals(new float[] {7, 8}, m.tensor("packed", 2).toFloatArray());
-        assertEquals(java.util.Set.of("onnx::MatMul_7", "packed"), m.names());
+        assertEquals(java.util.Set.of("onnx::MatMul_7", "packed"), m.tensors().keySet());
         assertTrue(m.hasNode("/linear/MatMul"));
     }
 
