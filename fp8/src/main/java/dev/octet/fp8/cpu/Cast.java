@@ -5,6 +5,7 @@ import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.Scratch;
 import dev.octet.fp8.Overflow;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -14,6 +15,9 @@ import java.lang.foreign.MemorySegment;
 final class Cast {
     private static final long TILE_COLUMNS = 1024;
     private static final long DENSE_COLUMNS = Tiles.TILE_ELEMENTS;
+
+    /** The scale 1 of every block of a tile's row. */
+    private static final MemorySegment ONES = ones(TileKernels.blocks(DENSE_COLUMNS));
 
     private final TileKernels kernels;
     private final Tensor source;
@@ -33,6 +37,14 @@ final class Cast {
         from = source.segment();
         to = target.segment();
         shared = Tiles.isShared(from) && Tiles.isShared(to);
+    }
+
+    private static MemorySegment ones(long count) {
+        MemorySegment s = Arena.global().allocate(4 * count, 64);
+        for (long i = 0; i < count; i++) {
+            s.set(MatrixView.F32, 4 * i, 1f);
+        }
+        return s;
     }
 
     void run(CpuPool pool) {
@@ -110,11 +122,11 @@ final class Cast {
             rowBytes = m;
         }
         if (y.isDirect()) {
-            kernels.decode(codes, at, rowBytes, n, m, format, 1f, y.segment(), y.dtype() == DType.BF16,
+            kernels.decodeBlocks(codes, at, rowBytes, n, m, format, ONES, 0, y.segment(), y.dtype() == DType.BF16,
                     y.byteOffset(row, column), y.rowBytes());
         } else {
             MemorySegment floats = Scratch.get(Slots.FLOATS, 4 * n * m);
-            kernels.decode(codes, at, rowBytes, n, m, format, 1f, floats, false, 0, 4 * m);
+            kernels.decodeBlocks(codes, at, rowBytes, n, m, format, ONES, 0, floats, false, 0, 4 * m);
             y.scatterFloats(row, n, column, m, floats);
         }
     }

@@ -13,7 +13,8 @@ import java.lang.foreign.MemorySegment;
 
 /** One dequantisation: codes times scales, by tiles. */
 final class Dequantization {
-    private static final long TILE_COLUMNS = 1024;
+    private static final long TILE_COLUMNS = 8 * Granularity.BLOCK;
+    private static final long DIRECT_COLUMNS = 64 * Granularity.BLOCK;
 
     private final TileKernels kernels;
     private final MatrixView codes;
@@ -43,7 +44,8 @@ final class Dequantization {
         }
         MatrixView out = MatrixView.of(target);
         boolean shared = isShared() && Tiles.isShared(out.segment());
-        long tileColumns = Math.min(columns, TILE_COLUMNS);
+        // In place, the longer a tile's rows the better; through scratch, both layouts should use whole cache lines.
+        long tileColumns = Math.min(columns, codes.isDirect() && out.isDirect() ? DIRECT_COLUMNS : TILE_COLUMNS);
         Tiles.run(pool, shared, rows, columns, Math.max(1, Tiles.TILE_ELEMENTS / tileColumns), tileColumns,
                 (row, n, column, m) -> {
                     if (out.isDirect()) {
@@ -57,7 +59,10 @@ final class Dequantization {
                 });
     }
 
-    /** Decodes a tile, which may begin and end anywhere, to F32 or BF16 with unit stride along a row. */
+    /**
+     * Decodes a tile to F32 or BF16 with unit stride along a row. Its first column begins a block; its rows may begin
+     * and end anywhere.
+     */
     void tile(long row, long n, long column, long m, MemorySegment y, DType dtype, long at, long rowBytes) {
         MemorySegment from = codes.segment();
         long fromAt = codes.byteOffset(row, column);
@@ -68,30 +73,47 @@ final class Dequantization {
             fromAt = 0;
             fromRowBytes = m;
         }
-        long blockRows = granularity.blockRows();
-        long blockColumns = granularity.blockColumns();
         boolean bf16 = dtype == DType.BF16;
+        long blockRows = granularity.blockRows() == 1 ? Long.MAX_VALUE : granularity.blockRows();
         for (long r = 0; r < n;) {
             long blockRow = (row + r) / blockRows;
             long toRow = blockRow == 0 ? Math.min(n, blockRows - row) : Math.min(n, (blockRow + 1) * blockRows - row);
+            MemorySegment factors = granularity == Granularity.BLOCK_128X1 ? scalesOfColumns(blockRow, column, m)
+                    : scalesOfBlocks(granularity.blockRows() == 1 ? row : blockRow, n, column, m);
+            long codesFrom = fromAt + r * fromRowBytes;
+            long to = at + r * rowBytes;
             if (granularity == Granularity.BLOCK_128X1) {
-                MemorySegment factors = Scratch.get(Slots.SOURCE_SCALES, 4 * m);
-                for (long c = 0; c < m; c++) {
-                    factors.set(F32, 4 * c, scales.load(blockRow, column + c));
-                }
-                kernels.decodeColumns(from, fromAt + r * fromRowBytes, fromRowBytes, toRow - r, m, format, factors, y,
-                        bf16, at + r * rowBytes, rowBytes);
+                kernels.decodeColumns(from, codesFrom, fromRowBytes, toRow - r, m, format, factors, y, bf16, to,
+                        rowBytes);
             } else {
-                for (long c = 0; c < m;) {
-                    long block = (column + c) / blockColumns;
-                    long to = block == 0 ? Math.min(m, blockColumns - column)
-                            : Math.min(m, (block + 1) * blockColumns - column);
-                    kernels.decode(from, fromAt + r * fromRowBytes + c, fromRowBytes, toRow - r, to - c, format,
-                            scales.load(blockRow, block), y, bf16, at + r * rowBytes + c * dtype.byteSize(), rowBytes);
-                    c = to;
-                }
+                long scalesRowBytes = granularity.blockRows() == 1 ? 4 * TileKernels.blocks(m) : 0;
+                kernels.decodeBlocks(from, codesFrom, fromRowBytes, toRow - r, m, format, factors, scalesRowBytes, y,
+                        bf16, to, rowBytes);
             }
             r = toRow;
         }
+    }
+
+    private MemorySegment scalesOfColumns(long blockRow, long column, long m) {
+        MemorySegment factors = Scratch.get(Slots.SOURCE_SCALES, 4 * m);
+        for (long c = 0; c < m; c++) {
+            factors.set(F32, 4 * c, scales.load(blockRow, column + c));
+        }
+        return factors;
+    }
+
+    /** The scales of each row if they differ from row to row, else of all rows at once. The column begins a block. */
+    private MemorySegment scalesOfBlocks(long scaleRow, long n, long column, long m) {
+        long blocks = TileKernels.blocks(m);
+        long scaleRows = granularity.blockRows() == 1 ? n : 1;
+        boolean byBlock = granularity.blockColumns() == Granularity.BLOCK;
+        MemorySegment factors = Scratch.get(Slots.SOURCE_SCALES, 4 * scaleRows * blocks);
+        for (long b = 0; b < blocks; b++) {
+            long scaleColumn = byBlock ? column / Granularity.BLOCK + b : 0;
+            for (long r = 0; r < scaleRows; r++) {
+                factors.set(F32, 4 * (r * blocks + b), scales.load(scaleRow + r, scaleColumn));
+            }
+        }
+        return factors;
     }
 }

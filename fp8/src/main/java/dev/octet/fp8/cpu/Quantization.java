@@ -18,9 +18,14 @@ import org.jspecify.annotations.Nullable;
  */
 final class Quantization {
     private static final long BLOCK = Granularity.BLOCK;
-    /** Rows are long enough for the prefetcher, and transposed input still fills its cache lines. */
-    private static final long TILE_COLUMNS = 8 * BLOCK;
-    private static final long ROW_TILE = 16;
+    /** Through scratch: whole cache lines of a transposed source, and a tile in the second-level cache. */
+    private static final long SCRATCH_COLUMNS = 4 * BLOCK;
+    /** In place: the longer a row, the better the prefetcher; 128 rows of it still fit in the second-level cache. */
+    private static final long DIRECT_COLUMNS = 8 * BLOCK;
+    private static final long DIRECT_ROW_COLUMNS = 64 * BLOCK;
+    /** Rows of a tile that is quantised by whole rows. */
+    private static final long WHOLE_ROWS = 4;
+    private static final long WHOLE_ROWS_SCRATCH = 32;
 
     private final TileKernels kernels;
     private final FloatTiles source;
@@ -53,12 +58,18 @@ final class Quantization {
             scalesOfNothing();
             return;
         }
+        boolean inPlace = direct != null && codes.isDirect();
+        long across = inPlace ? DIRECT_COLUMNS : SCRATCH_COLUMNS;
         switch (granularity) {
-            case BLOCK_1X128 -> run(pool, Tiles.TILE_ELEMENTS / TILE_COLUMNS, TILE_COLUMNS, this::rowBlocks);
-            case BLOCK_128X1 -> run(pool, BLOCK, 2 * BLOCK, this::columnBlocks);
-            case BLOCK_128X128 -> run(pool, BLOCK, 2 * BLOCK, this::squareBlocks);
-            case ROW -> Tiles.run(pool, shared, rows, columns, ROW_TILE, columns, (row, n, column, m) -> rows(row, n));
-            case TENSOR -> tensor(pool);
+            case BLOCK_1X128 -> {
+                long tileColumns = Math.min(TileKernels.blocks(columns) * BLOCK,
+                        inPlace ? DIRECT_ROW_COLUMNS : SCRATCH_COLUMNS);
+                run(pool, Math.max(1, Tiles.TILE_ELEMENTS / tileColumns), tileColumns, true, this::rowBlocks);
+            }
+            case BLOCK_128X1 -> run(pool, BLOCK, across, true, this::columnBlocks);
+            case BLOCK_128X128 -> run(pool, BLOCK, across, true, this::squareBlocks);
+            case ROW -> wholeRows(pool, inPlace ? WHOLE_ROWS : WHOLE_ROWS_SCRATCH);
+            case TENSOR -> wholeMatrix(pool);
         }
     }
 
@@ -77,9 +88,9 @@ final class Quantization {
                 MemorySegment out, long outAt, long outRowBytes);
     }
 
-    private void run(CpuPool pool, long tileRows, long tileColumns, Tile body) {
+    private void run(CpuPool pool, long tileRows, long tileColumns, boolean writesCodes, Tile body) {
         Tiles.run(pool, shared, rows, columns, tileRows, tileColumns,
-                (row, n, column, m) -> withTile(row, n, column, m, true, body));
+                (row, n, column, m) -> withTile(row, n, column, m, writesCodes, body));
     }
 
     private void withTile(long row, long n, long column, long m, boolean writesCodes, Tile body) {
@@ -107,109 +118,170 @@ final class Quantization {
         }
     }
 
-    private void encode(MemorySegment x, boolean bf16, long at, long rowBytes, long n, long m, float scale,
-            MemorySegment out, long outAt, long outRowBytes) {
+    /**
+     * Makes the scale of a group, stores it, and puts its reciprocal where the largest magnitude was.
+     *
+     * @param i which of the ints and floats of {@code maxBits}
+     * @return whether the factor is positive, which it is unless the group holds a NaN or an infinity
+     */
+    private boolean makeScale(MemorySegment maxBits, long i, long scaleRow, long scaleColumn) {
+        float scale = scales.scale(maxBits.get(I32, 4 * i), formatMax);
+        scales.store(scaleRow, scaleColumn, scale);
         float factor = 1f / scale;
-        if (ScaleGrid.isFinite(scale)) {
-            kernels.encode(x, bf16, at, rowBytes, n, m, factor, format, out, outAt, outRowBytes);
-        } else {
-            ScalarKernels.encodeNotFinite(x, bf16, at, rowBytes, n, m, factor, format, out, outAt, outRowBytes);
-        }
+        maxBits.set(F32, 4 * i, factor);
+        return factor > 0;
     }
 
     private void rowBlocks(long row, long n, long column, long m, MemorySegment x, boolean bf16, long at,
             long rowBytes, MemorySegment out, long outAt, long outRowBytes) {
-        int size = bf16 ? 2 : 4;
-        for (long r = 0; r < n; r++) {
-            for (long c = 0; c < m; c += BLOCK) {
-                long width = Math.min(BLOCK, m - c);
-                long from = at + r * rowBytes + c * size;
-                float scale = scales.scale(kernels.maxBits(x, bf16, from, rowBytes, 1, width), formatMax);
-                scales.store(row + r, (column + c) / BLOCK, scale);
-                encode(x, bf16, from, rowBytes, 1, width, scale, out, outAt + r * outRowBytes + c, outRowBytes);
+        long blocks = TileKernels.blocks(m);
+        MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
+        kernels.maxBitsOfBlocks(x, bf16, at, rowBytes, n, m, factors);
+        boolean finite = true;
+        for (long b = 0; b < blocks; b++) {
+            for (long r = 0; r < n; r++) {
+                finite &= makeScale(factors, r * blocks + b, row + r, column / BLOCK + b);
             }
+        }
+        kernels.encodeBlocks(x, bf16, at, rowBytes, n, m, factors, 4 * blocks, format, out, outAt, outRowBytes);
+        if (!finite) {
+            encodeNotFinite(x, bf16, at, rowBytes, n, m, factors, 4 * blocks, BLOCK, out, outAt, outRowBytes);
         }
     }
 
     private void squareBlocks(long row, long n, long column, long m, MemorySegment x, boolean bf16, long at,
             long rowBytes, MemorySegment out, long outAt, long outRowBytes) {
-        int size = bf16 ? 2 : 4;
-        for (long c = 0; c < m; c += BLOCK) {
-            long width = Math.min(BLOCK, m - c);
-            float scale = scales.scale(kernels.maxBits(x, bf16, at + c * size, rowBytes, n, width), formatMax);
-            scales.store(row / BLOCK, (column + c) / BLOCK, scale);
-            encode(x, bf16, at + c * size, rowBytes, n, width, scale, out, outAt + c, outRowBytes);
+        long blocks = TileKernels.blocks(m);
+        MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
+        kernels.maxBitsOfBlocks(x, bf16, at, rowBytes, n, m, factors);
+        boolean finite = true;
+        for (long b = 0; b < blocks; b++) {
+            int bits = 0;
+            for (long r = 0; r < n; r++) {
+                bits = Math.max(bits, factors.get(I32, 4 * (r * blocks + b)));
+            }
+            factors.set(I32, 4 * b, bits);
+            finite &= makeScale(factors, b, row / BLOCK, column / BLOCK + b);
+        }
+        kernels.encodeBlocks(x, bf16, at, rowBytes, n, m, factors, 0, format, out, outAt, outRowBytes);
+        if (!finite) {
+            encodeNotFinite(x, bf16, at, rowBytes, n, m, factors, 0, BLOCK, out, outAt, outRowBytes);
         }
     }
 
     private void columnBlocks(long row, long n, long column, long m, MemorySegment x, boolean bf16, long at,
             long rowBytes, MemorySegment out, long outAt, long outRowBytes) {
-        int size = bf16 ? 2 : 4;
         MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * m);
         kernels.maxBitsOfColumns(x, bf16, at, rowBytes, n, m, factors);
-        boolean allFinite = true;
+        boolean finite = true;
         for (long c = 0; c < m; c++) {
-            float scale = scales.scale(factors.get(I32, 4 * c), formatMax);
-            scales.store(row / BLOCK, column + c, scale);
-            factors.set(F32, 4 * c, 1f / scale);
-            allFinite &= ScaleGrid.isFinite(scale);
+            finite &= makeScale(factors, c, row / BLOCK, column + c);
         }
         kernels.encodeColumns(x, bf16, at, rowBytes, n, m, factors, format, out, outAt, outRowBytes);
-        for (long c = 0; !allFinite && c < m; c++) {
-            float factor = factors.get(F32, 4 * c);
-            if (!(factor > 0)) {
-                ScalarKernels.encodeNotFinite(x, bf16, at + c * size, rowBytes, n, 1, factor, format, out, outAt + c,
-                        outRowBytes);
+        if (!finite) {
+            encodeNotFinite(x, bf16, at, rowBytes, n, m, factors, 0, 1, out, outAt, outRowBytes);
+        }
+    }
+
+    /** Goes over a tile that was encoded and does the groups again whose factor is not positive. */
+    private void encodeNotFinite(MemorySegment x, boolean bf16, long at, long rowBytes, long n, long m,
+            MemorySegment factors, long factorsRowBytes, long width, MemorySegment out, long outAt, long outRowBytes) {
+        for (long r = 0; r < n; r++) {
+            for (long c = 0; c < m; c += width) {
+                float factor = factors.get(F32, r * factorsRowBytes + c / width * 4);
+                if (!(factor > 0)) {
+                    ScalarKernels.encodeNotFinite(x, bf16, at + r * rowBytes + c * (bf16 ? 2 : 4),
+                            Math.min(width, m - c), factor, format, out, outAt + r * outRowBytes + c);
+                }
             }
         }
     }
 
-    /** Whole rows, in pieces that fit in scratch: first their largest magnitudes, then their codes. */
-    private void rows(long row, long n) {
-        MemorySegment max = Scratch.get(Slots.COLUMNS, 4 * n);
-        max.asSlice(0, 4 * n).fill((byte) 0);
-        for (long column = 0; column < columns; column += TILE_COLUMNS) {
-            withTile(row, n, column, Math.min(TILE_COLUMNS, columns - column), false,
-                    (row1, n1, column1, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
-                        for (long r = 0; r < n1; r++) {
-                            int bits = kernels.maxBits(x, bf16, at + r * rowBytes, rowBytes, 1, m);
-                            max.set(I32, 4 * r, Math.max(max.get(I32, 4 * r), bits));
-                        }
-                    });
+    /** Tasks are whole rows, in pieces: first their largest magnitudes, then their codes. */
+    private void wholeRows(CpuPool pool, long tileRows) {
+        Tile maxima = this::maximaOfRows;
+        Tile encode = this::encodeRows;
+        Tiles.run(pool, shared, rows, columns, tileRows, columns, (row, n, column, m) -> {
+            MemorySegment ofRows = Scratch.get(Slots.ROWS, 4 * n);
+            for (long r = 0; r < n; r++) {
+                ofRows.set(I32, 4 * r, 0);
+            }
+            for (long c = 0; c < columns; c += DIRECT_COLUMNS) {
+                withTile(row, n, c, Math.min(DIRECT_COLUMNS, columns - c), false, maxima);
+            }
+            for (long r = 0; r < n; r++) {
+                makeScale(ofRows, r, row + r, 0);
+            }
+            for (long c = 0; c < columns; c += DIRECT_COLUMNS) {
+                withTile(row, n, c, Math.min(DIRECT_COLUMNS, columns - c), true, encode);
+            }
+        });
+    }
+
+    private void maximaOfRows(long row, long n, long column, long m, MemorySegment x, boolean bf16, long at,
+            long rowBytes, MemorySegment out, long outAt, long outRowBytes) {
+        long blocks = TileKernels.blocks(m);
+        MemorySegment ofBlocks = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
+        MemorySegment ofRows = Scratch.get(Slots.ROWS, 4 * n);
+        kernels.maxBitsOfBlocks(x, bf16, at, rowBytes, n, m, ofBlocks);
+        for (long i = 0; i < n * blocks; i++) {
+            long r = 4 * (i / blocks);
+            ofRows.set(I32, r, Math.max(ofRows.get(I32, r), ofBlocks.get(I32, 4 * i)));
         }
-        for (long r = 0; r < n; r++) {
-            float scale = scales.scale(max.get(I32, 4 * r), formatMax);
-            scales.store(row + r, 0, scale);
-            max.set(F32, 4 * r, scale);
+    }
+
+    private void encodeRows(long row, long n, long column, long m, MemorySegment x, boolean bf16, long at,
+            long rowBytes, MemorySegment out, long outAt, long outRowBytes) {
+        long blocks = TileKernels.blocks(m);
+        MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
+        MemorySegment ofRows = Scratch.get(Slots.ROWS, 4 * n);
+        boolean finite = true;
+        for (long i = 0; i < n * blocks; i++) {
+            float factor = ofRows.get(F32, 4 * (i / blocks));
+            factors.set(F32, 4 * i, factor);
+            finite &= factor > 0;
         }
-        for (long column = 0; column < columns; column += TILE_COLUMNS) {
-            withTile(row, n, column, Math.min(TILE_COLUMNS, columns - column), true,
-                    (row1, n1, column1, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
-                        for (long r = 0; r < n1; r++) {
-                            encode(x, bf16, at + r * rowBytes, rowBytes, 1, m, max.get(F32, 4 * r), out,
-                                    outAt + r * outRowBytes, outRowBytes);
-                        }
-                    });
+        kernels.encodeBlocks(x, bf16, at, rowBytes, n, m, factors, 4 * blocks, format, out, outAt, outRowBytes);
+        if (!finite) {
+            encodeNotFinite(x, bf16, at, rowBytes, n, m, factors, 4 * blocks, BLOCK, out, outAt, outRowBytes);
         }
     }
 
     /** The whole matrix twice; between the passes lie the maxima of the tiles, whose order does not matter. */
-    private void tensor(CpuPool pool) {
-        long tileRows = Tiles.TILE_ELEMENTS / TILE_COLUMNS;
-        long across = Math.ceilDiv(columns, TILE_COLUMNS);
+    private void wholeMatrix(CpuPool pool) {
+        long tileRows = Tiles.TILE_ELEMENTS / DIRECT_COLUMNS;
+        long across = Math.ceilDiv(columns, DIRECT_COLUMNS);
         int[] max = new int[Math.toIntExact(Math.ceilDiv(rows, tileRows) * across)];
-        Tiles.run(pool, shared, rows, columns, tileRows, TILE_COLUMNS,
-                (row, n, column, m) -> withTile(row, n, column, m, false,
-                        (row1, n1, column1, m1, x, bf16, at, rowBytes, out, outAt, outRowBytes) ->
-                                max[(int) (row1 / tileRows * across + column1 / TILE_COLUMNS)] =
-                                        kernels.maxBits(x, bf16, at, rowBytes, n1, m1)));
+        run(pool, tileRows, DIRECT_COLUMNS, false,
+                (row, n, column, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
+                    long count = n * TileKernels.blocks(m);
+                    MemorySegment ofBlocks = Scratch.get(Slots.COLUMNS, 4 * count);
+                    kernels.maxBitsOfBlocks(x, bf16, at, rowBytes, n, m, ofBlocks);
+                    int bits = 0;
+                    for (long i = 0; i < count; i++) {
+                        bits = Math.max(bits, ofBlocks.get(I32, 4 * i));
+                    }
+                    max[(int) (row / tileRows * across + column / DIRECT_COLUMNS)] = bits;
+                });
         int bits = 0;
         for (int b : max) {
             bits = Math.max(bits, b);
         }
         float scale = scales.scale(bits, formatMax);
         scales.store(0, 0, scale);
-        run(pool, tileRows, TILE_COLUMNS, (row, n, column, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) ->
-                encode(x, bf16, at, rowBytes, n, m, scale, out, outAt, outRowBytes));
+        float factor = 1f / scale;
+        run(pool, tileRows, DIRECT_COLUMNS, true,
+                (row, n, column, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
+                    long blocks = TileKernels.blocks(m);
+                    MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * blocks);
+                    for (long b = 0; b < blocks; b++) {
+                        factors.set(F32, 4 * b, factor);
+                    }
+                    if (factor > 0) {
+                        kernels.encodeBlocks(x, bf16, at, rowBytes, n, m, factors, 0, format, out, outAt, outRowBytes);
+                    } else {
+                        encodeNotFinite(x, bf16, at, rowBytes, n, m, factors, 0, BLOCK, out, outAt, outRowBytes);
+                    }
+                });
     }
 }

@@ -16,12 +16,15 @@ class ScalarKernels implements TileKernels {
     private static final int MAGNITUDE = 0x7FFF_FFFF;
 
     @Override
-    public int maxBits(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns) {
-        int max = 0;
+    public void maxBitsOfBlocks(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            MemorySegment max) {
+        long blocks = TileKernels.blocks(columns);
         for (long r = 0; r < rows; r++) {
-            max = Math.max(max, maxBitsOfRow(x, bf16, at + r * rowBytes, columns));
+            for (long b = 0; b < blocks; b++) {
+                max.set(I32, 4 * (r * blocks + b), maxBitsOfRow(x, bf16, at + r * rowBytes + b * BLOCK * (bf16 ? 2 : 4),
+                        Math.min(BLOCK, columns - b * BLOCK)));
+            }
         }
-        return max;
     }
 
     static int maxBitsOfRow(MemorySegment x, boolean bf16, long at, long columns) {
@@ -62,10 +65,15 @@ class ScalarKernels implements TileKernels {
     }
 
     @Override
-    public void encode(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns, float factor,
-            FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+    public void encodeBlocks(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            MemorySegment factors, long factorsRowBytes, FloatFormat format, MemorySegment codes, long codesAt,
+            long codesRowBytes) {
         for (long r = 0; r < rows; r++) {
-            encodeRow(x, bf16, at + r * rowBytes, columns, factor, format, codes, codesAt + r * codesRowBytes);
+            for (long c = 0; c < columns; c += BLOCK) {
+                encodeRow(x, bf16, at + r * rowBytes + c * (bf16 ? 2 : 4), Math.min(BLOCK, columns - c),
+                        factors.get(F32, r * factorsRowBytes + TileKernels.scaleAt(c)), format, codes,
+                        codesAt + r * codesRowBytes + c);
+            }
         }
     }
 
@@ -101,17 +109,14 @@ class ScalarKernels implements TileKernels {
     }
 
     /**
-     * Encodes a tile whose group holds a NaN or an infinity. The factor is NaN or 0, and the products are NaN or zeros;
+     * Encodes a piece of a row whose group holds a NaN or an infinity. The factor is NaN or 0, and the products are NaN or zeros;
      * which sign such a NaN has is up to the processor, so it is made positive.
      */
-    static void encodeNotFinite(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
-            float factor, FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
-        for (long r = 0; r < rows; r++) {
-            for (long c = 0; c < columns; c++) {
-                float y = load(x, bf16, at + r * rowBytes, c) * factor;
-                codes.set(I8, codesAt + r * codesRowBytes + c,
-                        Fp8Codec.encode(format.dtype(), y != y ? Float.NaN : y, Overflow.SATURATE));
-            }
+    static void encodeNotFinite(MemorySegment x, boolean bf16, long at, long columns, float factor,
+            FloatFormat format, MemorySegment codes, long codesAt) {
+        for (long c = 0; c < columns; c++) {
+            float y = load(x, bf16, at, c) * factor;
+            codes.set(I8, codesAt + c, Fp8Codec.encode(format.dtype(), y != y ? Float.NaN : y, Overflow.SATURATE));
         }
     }
 
@@ -120,10 +125,15 @@ class ScalarKernels implements TileKernels {
     }
 
     @Override
-    public void decode(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
-            FloatFormat format, float scale, MemorySegment y, boolean bf16, long at, long rowBytes) {
+    public void decodeBlocks(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
+            FloatFormat format, MemorySegment scales, long scalesRowBytes, MemorySegment y, boolean bf16, long at,
+            long rowBytes) {
         for (long r = 0; r < rows; r++) {
-            decodeRow(codes, codesAt + r * codesRowBytes, columns, format, scale, y, bf16, at + r * rowBytes);
+            for (long c = 0; c < columns; c += BLOCK) {
+                decodeRow(codes, codesAt + r * codesRowBytes + c, Math.min(BLOCK, columns - c), format,
+                        scales.get(F32, r * scalesRowBytes + TileKernels.scaleAt(c)), y, bf16,
+                        at + r * rowBytes + c * (bf16 ? 2 : 4));
+            }
         }
     }
 

@@ -33,11 +33,6 @@ record ScaleGrid(MemorySegment segment, ScaleFormat format, long rowStride, long
         return format.isPowerOfTwo() ? Fp8Codec.ceilPowerOfTwo(scale) : scale;
     }
 
-    /** Whether a group with such a scale holds neither NaN nor an infinity. */
-    static boolean isFinite(float scale) {
-        return scale < Float.POSITIVE_INFINITY;
-    }
-
     void store(long blockRow, long blockColumn, float scale) {
         long at = blockRow * rowStride + blockColumn * columnStride;
         if (format == ScaleFormat.E8M0) {

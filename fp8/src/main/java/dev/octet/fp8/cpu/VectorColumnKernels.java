@@ -156,11 +156,7 @@ final class VectorColumnKernels extends VectorKernels {
             decodeColumnsF32(codes, codesAt, codesRowBytes, rows, columns, format, scales, y, at, rowBytes);
             return;
         }
-        boolean finite = true;
-        for (long c = 0; c < columns; c++) {
-            finite &= Math.abs(scales.get(F32, 4 * c)) < Float.POSITIVE_INFINITY;
-        }
-        if (finite) {
+        if (areFinite(scales, 0, 1, columns)) {
             decodeColumnsBF16(codes, codesAt, codesRowBytes, rows, columns, format, scales, y, at, rowBytes);
         } else {
             super.decodeColumns(codes, codesAt, codesRowBytes, rows, columns, format, scales, y, true, at, rowBytes);

@@ -1,5 +1,6 @@
 package dev.octet.fp8.cpu;
 
+import static dev.octet.fp8.cpu.MatrixView.F32;
 import static dev.octet.fp8.cpu.MatrixView.I32;
 
 import dev.octet.core.cpu.CpuConfig;
@@ -14,7 +15,7 @@ import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * The inner loops for one scale on the Vector API; {@link FloatFormat} has the arithmetic. BF16 is read as pairs in
+ * The inner loops over blocks on the Vector API; {@link FloatFormat} has the arithmetic. BF16 is read as pairs in
  * 32-bit lanes: the lower half of a lane is an even column, the upper half the odd one after it, and their two codes
  * take the lower bytes of its 16-bit halves, so that nothing is ever shuffled.
  */
@@ -31,6 +32,8 @@ class VectorKernels extends ScalarKernels {
     static final VectorSpecies<Byte> B =
             VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, CpuConfig.vectorBits() / 4)));
     static final long LANES = I.length();
+    /** Bytes of a vector; an int, so that loops over a block have a constant trip count and vanish. */
+    private static final int STEP = I.vectorByteSize();
     /** Whether the codes of one vector of floats are a 32-bit word, which is not a vector. */
     static final boolean WORD = I.length() == 4;
     static final ByteOrder LITTLE = ByteOrder.LITTLE_ENDIAN;
@@ -40,46 +43,59 @@ class VectorKernels extends ScalarKernels {
     static final int ODD = 0xFFFF_0000;
 
     @Override
-    public int maxBits(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns) {
-        long bytes = bf16 ? 2 * columns : 4 * columns;
-        long vectorBytes = bytes - bytes % (4 * LANES);
-        IntVector max0 = IntVector.zero(I);
-        IntVector max1 = IntVector.zero(I);
-        int max = 0;
+    public void maxBitsOfBlocks(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            MemorySegment max) {
+        if (bf16) {
+            maxOfBlocksBF16(x, at, rowBytes, rows, columns, max);
+        } else {
+            maxOfBlocksF32(x, at, rowBytes, rows, columns, max);
+        }
+    }
+
+    private static void maxOfBlocksBF16(MemorySegment x, long at, long rowBytes, long rows, long columns,
+            MemorySegment max) {
+        long fullBlocks = columns / BLOCK;
+        long blocks = TileKernels.blocks(columns);
         for (long r = 0; r < rows; r++) {
             long row = at + r * rowBytes;
-            long c = 0;
-            if (bf16) {
+            long out = 4 * r * blocks;
+            for (long b = 0; b < fullBlocks; b++) {
                 // One comparison of 16-bit lanes serves both halves: without the sign, BF16 bits order as integers.
-                for (; c <= vectorBytes - 8 * LANES; c += 8 * LANES) {
-                    max0 = IntVector.fromMemorySegment(I, x, row + c, LITTLE).and(0x7FFF_7FFF).reinterpretAsShorts()
-                            .max(max0.reinterpretAsShorts()).reinterpretAsInts();
-                    max1 = IntVector.fromMemorySegment(I, x, row + c + 4 * LANES, LITTLE).and(0x7FFF_7FFF)
-                            .reinterpretAsShorts().max(max1.reinterpretAsShorts()).reinterpretAsInts();
+                ShortVector m = ShortVector.zero(PAIRS);
+                for (int i = 0; i < 2 * BLOCK; i += STEP) {
+                    m = IntVector.fromMemorySegment(I, x, row + 2 * BLOCK * b + i, LITTLE).and(0x7FFF_7FFF)
+                            .reinterpretAsShorts().max(m);
                 }
-                if (c < vectorBytes) {
-                    max0 = IntVector.fromMemorySegment(I, x, row + c, LITTLE).and(0x7FFF_7FFF).reinterpretAsShorts()
-                            .max(max0.reinterpretAsShorts()).reinterpretAsInts();
-                }
-            } else {
-                for (; c <= vectorBytes - 8 * LANES; c += 8 * LANES) {
-                    max0 = IntVector.fromMemorySegment(I, x, row + c, LITTLE).and(MAGNITUDE).max(max0);
-                    max1 = IntVector.fromMemorySegment(I, x, row + c + 4 * LANES, LITTLE).and(MAGNITUDE).max(max1);
-                }
-                if (c < vectorBytes) {
-                    max0 = IntVector.fromMemorySegment(I, x, row + c, LITTLE).and(MAGNITUDE).max(max0);
-                }
+                IntVector pairs = m.reinterpretAsInts();
+                max.set(I32, out + 4 * b, pairs.and(ODD).max(pairs.lanewise(VectorOperators.LSHL, 16))
+                        .reduceLanes(VectorOperators.MAX));
             }
-            if (vectorBytes < bytes) {
-                max = Math.max(max, maxBitsOfRow(x, bf16, row + vectorBytes, (bytes - vectorBytes) / (bf16 ? 2 : 4)));
+            if (fullBlocks < blocks) {
+                max.set(I32, out + 4 * fullBlocks,
+                        maxBitsOfRow(x, true, row + 2 * BLOCK * fullBlocks, columns - BLOCK * fullBlocks));
             }
         }
-        if (bf16) {
-            IntVector pairs = max0.reinterpretAsShorts().max(max1.reinterpretAsShorts()).reinterpretAsInts();
-            max0 = pairs.and(ODD);
-            max1 = pairs.lanewise(VectorOperators.LSHL, 16);
+    }
+
+    private static void maxOfBlocksF32(MemorySegment x, long at, long rowBytes, long rows, long columns,
+            MemorySegment max) {
+        long fullBlocks = columns / BLOCK;
+        long blocks = TileKernels.blocks(columns);
+        for (long r = 0; r < rows; r++) {
+            long row = at + r * rowBytes;
+            long out = 4 * r * blocks;
+            for (long b = 0; b < fullBlocks; b++) {
+                IntVector m = IntVector.zero(I);
+                for (int i = 0; i < 4 * BLOCK; i += STEP) {
+                    m = IntVector.fromMemorySegment(I, x, row + 4 * BLOCK * b + i, LITTLE).and(MAGNITUDE).max(m);
+                }
+                max.set(I32, out + 4 * b, m.reduceLanes(VectorOperators.MAX));
+            }
+            if (fullBlocks < blocks) {
+                max.set(I32, out + 4 * fullBlocks,
+                        maxBitsOfRow(x, false, row + 4 * BLOCK * fullBlocks, columns - BLOCK * fullBlocks));
+            }
         }
-        return Math.max(max, max0.max(max1).reduceLanes(VectorOperators.MAX));
     }
 
     @Override
@@ -166,27 +182,31 @@ class VectorKernels extends ScalarKernels {
     }
 
     @Override
-    public void encode(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns, float factor,
-            FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+    public void encodeBlocks(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
+            MemorySegment factors, long factorsRowBytes, FloatFormat format, MemorySegment codes, long codesAt,
+            long codesRowBytes) {
         if (bf16) {
-            encodeBF16(x, at, rowBytes, rows, columns, factor, format, codes, codesAt, codesRowBytes);
+            encodeBF16(x, at, rowBytes, rows, columns, factors, factorsRowBytes, format, codes, codesAt,
+                    codesRowBytes);
         } else {
-            encodeF32(x, at, rowBytes, rows, columns, factor, format, codes, codesAt, codesRowBytes);
+            encodeF32(x, at, rowBytes, rows, columns, factors, factorsRowBytes, format, codes, codesAt, codesRowBytes);
         }
     }
 
     private static void encodeBF16(MemorySegment x, long at, long rowBytes, long rows, long columns,
-            float factor, FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+            MemorySegment factors, long factorsRowBytes, FloatFormat format, MemorySegment codes, long codesAt,
+            long codesRowBytes) {
         int shift = format.shift();
-        FloatVector scale = FloatVector.broadcast(F, factor);
         IntVector minNormal = IntVector.broadcast(I, format.minNormal());
         IntVector magic = IntVector.broadcast(I, format.magic());
         long vectorColumns = columns - columns % (2 * LANES);
         for (long r = 0; r < rows; r++) {
             long row = at + r * rowBytes;
+            long scales = r * factorsRowBytes;
             long out = codesAt + r * codesRowBytes;
             for (long c = 0; c < vectorColumns; c += 2 * LANES) {
                 IntVector v = IntVector.fromMemorySegment(I, x, row + 2 * c, LITTLE);
+                FloatVector scale = FloatVector.broadcast(F, factors.get(F32, scales + TileKernels.scaleAt(c)));
                 IntVector c0 = v.and(0x7FFF).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats()
                         .mul(scale).reinterpretAsInts();
                 IntVector c1 = v.and(0x7FFF_0000).reinterpretAsFloats().mul(scale).reinterpretAsInts();
@@ -203,25 +223,26 @@ class VectorKernels extends ScalarKernels {
                 ((ByteVector) pairs.convertShape(VectorOperators.S2B, PACKED, 0))
                         .intoMemorySegment(codes, out + c, LITTLE);
             }
-            if (vectorColumns < columns) {
-                encodeRow(x, true, row + 2 * vectorColumns, columns - vectorColumns, factor, format, codes,
-                        out + vectorColumns);
+            for (long c = vectorColumns; c < columns; c++) {
+                encodeRow(x, true, row + 2 * c, 1, factors.get(F32, scales + TileKernels.scaleAt(c)), format, codes, out + c);
             }
         }
     }
 
     private static void encodeF32(MemorySegment x, long at, long rowBytes, long rows, long columns,
-            float factor, FloatFormat format, MemorySegment codes, long codesAt, long codesRowBytes) {
+            MemorySegment factors, long factorsRowBytes, FloatFormat format, MemorySegment codes, long codesAt,
+            long codesRowBytes) {
         int shift = format.shift();
-        FloatVector scale = FloatVector.broadcast(F, factor);
         IntVector minNormal = IntVector.broadcast(I, format.minNormal());
         IntVector magic = IntVector.broadcast(I, format.magic());
         long vectorColumns = columns - columns % LANES;
         for (long r = 0; r < rows; r++) {
             long row = at + r * rowBytes;
+            long scales = r * factorsRowBytes;
             long out = codesAt + r * codesRowBytes;
             for (long c = 0; c < vectorColumns; c += LANES) {
                 IntVector v = IntVector.fromMemorySegment(I, x, row + 4 * c, LITTLE);
+                FloatVector scale = FloatVector.broadcast(F, factors.get(F32, scales + TileKernels.scaleAt(c)));
                 IntVector b = v.and(MAGNITUDE).reinterpretAsFloats().mul(scale).reinterpretAsInts();
                 IntVector e = b.max(minNormal).and(INFINITY);
                 IntVector t = b.reinterpretAsFloats().add(e.add(magic).reinterpretAsFloats()).reinterpretAsInts();
@@ -234,31 +255,42 @@ class VectorKernels extends ScalarKernels {
                     bytes.intoMemorySegment(codes, out + c, LITTLE);
                 }
             }
-            if (vectorColumns < columns) {
-                encodeRow(x, false, row + 4 * vectorColumns, columns - vectorColumns, factor, format, codes,
-                        out + vectorColumns);
+            for (long c = vectorColumns; c < columns; c++) {
+                encodeRow(x, false, row + 4 * c, 1, factors.get(F32, scales + TileKernels.scaleAt(c)), format, codes, out + c);
             }
         }
     }
 
     @Override
-    public void decode(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
-            FloatFormat format, float scale, MemorySegment y, boolean bf16, long at, long rowBytes) {
+    public void decodeBlocks(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
+            FloatFormat format, MemorySegment scales, long scalesRowBytes, MemorySegment y, boolean bf16, long at,
+            long rowBytes) {
         if (!bf16) {
-            decodeF32(codes, codesAt, codesRowBytes, rows, columns, format, scale, y, at, rowBytes);
-        } else if (Math.abs(scale) < Float.POSITIVE_INFINITY) {
-            decodeBF16(codes, codesAt, codesRowBytes, rows, columns, format, scale, y, at, rowBytes);
+            decodeF32(codes, codesAt, codesRowBytes, rows, columns, format, scales, scalesRowBytes, y, at, rowBytes);
+        } else if (areFinite(scales, scalesRowBytes, rows, TileKernels.blocks(columns))) {
+            decodeBF16(codes, codesAt, codesRowBytes, rows, columns, format, scales, scalesRowBytes, y, at, rowBytes);
         } else {
             // Only here can a NaN have low bits, whose rounding would carry into the sign.
-            super.decode(codes, codesAt, codesRowBytes, rows, columns, format, scale, y, true, at, rowBytes);
+            super.decodeBlocks(codes, codesAt, codesRowBytes, rows, columns, format, scales, scalesRowBytes, y, true,
+                    at, rowBytes);
         }
     }
 
+    static boolean areFinite(MemorySegment scales, long scalesRowBytes, long rows, long count) {
+        boolean finite = true;
+        for (long r = 0; r < (scalesRowBytes == 0 ? 1 : rows); r++) {
+            for (long i = 0; i < count; i++) {
+                finite &= Math.abs(scales.get(F32, r * scalesRowBytes + 4 * i)) < Float.POSITIVE_INFINITY;
+            }
+        }
+        return finite;
+    }
+
     private static void decodeF32(MemorySegment codes, long codesAt, long codesRowBytes, long rows,
-            long columns, FloatFormat format, float scale, MemorySegment y, long at, long rowBytes) {
+            long columns, FloatFormat format, MemorySegment scales, long scalesRowBytes, MemorySegment y, long at,
+            long rowBytes) {
         int sink = 24 - format.shift();
         FloatVector exponent = FloatVector.broadcast(F, format.decodeScale());
-        FloatVector s = FloatVector.broadcast(F, scale);
         IntVector field = IntVector.broadcast(I, 0x8000_0000 | 0x7F << format.shift());
         IntVector special = IntVector.broadcast(I, Float.floatToRawIntBits(format.special()));
         IntVector bytesOfWord = IntVector.broadcast(I, 24).sub(IntVector.zero(I).addIndex(1).mul(8));
@@ -266,7 +298,9 @@ class VectorKernels extends ScalarKernels {
         for (long r = 0; r < rows; r++) {
             long row = codesAt + r * codesRowBytes;
             long out = at + r * rowBytes;
+            long scalesRow = r * scalesRowBytes;
             for (long c = 0; c < vectorColumns; c += LANES) {
+                FloatVector s = FloatVector.broadcast(F, scales.get(F32, scalesRow + TileKernels.scaleAt(c)));
                 IntVector v;
                 if (WORD) {
                     v = IntVector.broadcast(I, codes.get(I32, row + c)).lanewise(VectorOperators.LSHL, bytesOfWord);
@@ -280,18 +314,17 @@ class VectorKernels extends ScalarKernels {
                         .reinterpretAsFloats().mul(s)
                         .reinterpretAsInts().intoMemorySegment(y, out + 4 * c, LITTLE);
             }
-            if (vectorColumns < columns) {
-                decodeRow(codes, row + vectorColumns, columns - vectorColumns, format, scale, y, false,
-                        out + 4 * vectorColumns);
+            for (long c = vectorColumns; c < columns; c++) {
+                decodeRow(codes, row + c, 1, format, scales.get(F32, scalesRow + TileKernels.scaleAt(c)), y, false, out + 4 * c);
             }
         }
     }
 
     private static void decodeBF16(MemorySegment codes, long codesAt, long codesRowBytes, long rows,
-            long columns, FloatFormat format, float scale, MemorySegment y, long at, long rowBytes) {
+            long columns, FloatFormat format, MemorySegment scales, long scalesRowBytes, MemorySegment y, long at,
+            long rowBytes) {
         int sink = 24 - format.shift();
         FloatVector exponent = FloatVector.broadcast(F, format.decodeScale());
-        FloatVector s = FloatVector.broadcast(F, scale);
         IntVector field = IntVector.broadcast(I, 0x8000_0000 | 0x7F << format.shift());
         IntVector special = IntVector.broadcast(I, Float.floatToRawIntBits(format.special()));
         IntVector half = IntVector.broadcast(I, 0x7FFF);
@@ -299,7 +332,9 @@ class VectorKernels extends ScalarKernels {
         for (long r = 0; r < rows; r++) {
             long row = codesAt + r * codesRowBytes;
             long out = at + r * rowBytes;
+            long scalesRow = r * scalesRowBytes;
             for (long c = 0; c < vectorColumns; c += 2 * LANES) {
+                FloatVector s = FloatVector.broadcast(F, scales.get(F32, scalesRow + TileKernels.scaleAt(c)));
                 IntVector v = ((ShortVector) ByteVector.fromMemorySegment(PACKED, codes, row + c, LITTLE)
                         .convertShape(VectorOperators.B2S, PAIRS, 0)).reinterpretAsInts();
                 IntVector f0 = v.lanewise(VectorOperators.LSHL, 24).lanewise(VectorOperators.ASHR, sink).and(field)
@@ -316,9 +351,8 @@ class VectorKernels extends ScalarKernels {
                 y1 = y1.add(half).add(y1.lanewise(VectorOperators.LSHR, 16).and(1));
                 y0.lanewise(VectorOperators.LSHR, 16).or(y1.and(ODD)).intoMemorySegment(y, out + 2 * c, LITTLE);
             }
-            if (vectorColumns < columns) {
-                decodeRow(codes, row + vectorColumns, columns - vectorColumns, format, scale, y, true,
-                        out + 2 * vectorColumns);
+            for (long c = vectorColumns; c < columns; c++) {
+                decodeRow(codes, row + c, 1, format, scales.get(F32, scalesRow + TileKernels.scaleAt(c)), y, true, out + 2 * c);
             }
         }
     }
