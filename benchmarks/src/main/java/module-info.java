@@ -6,6 +6,7 @@ module dev.octet.benchmarks {
     requires static org.jspecify;
     requires static jdk.incubator.vector;
     requires java.desktop;
+    requires java.management;
     requires jmh.core;
     requires info.picocli;
     requires org.knowm.xchart;

@@ -1,0 +1,222 @@
+package dev.octet.benchmarks.report;
+
+import dev.octet.benchmarks.suite.Case;
+import dev.octet.benchmarks.suite.Json;
+import dev.octet.benchmarks.suite.Limits;
+import dev.octet.benchmarks.suite.Measurement;
+import dev.octet.benchmarks.suite.Row;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeSet;
+import java.util.function.Predicate;
+
+/**
+ * A report in Markdown, with plots, made from the files of a run: JMH's JSON and what is known of the machine. Made again
+ * from the same files it is the same.
+ */
+public final class Report {
+    /** JMH's own JSON. */
+    public static final String RAW = "jmh.json";
+    /** The rates beside their limits and peers. */
+    public static final String SUMMARY = "summary.json";
+    /** Machine, commit, command and date. */
+    public static final String RUN = "run.json";
+    /** The report. */
+    public static final String PAGE = "report.md";
+
+    private final Map<Case, Measurement> measured;
+    private final List<Row> rows;
+    private final Map<Row, Measurement> sources = new LinkedHashMap<>();
+    private final StringBuilder out = new StringBuilder();
+
+    private Report(Map<Case, Measurement> measured) {
+        this.measured = measured;
+        rows = Row.of(measured);
+        var octet = measured.entrySet().stream().filter(e -> e.getKey().isOctet()).map(Map.Entry::getValue).toList();
+        for (int i = 0; i < rows.size(); i++) {
+            sources.put(rows.get(i), octet.get(i));
+        }
+    }
+
+    /**
+     * Writes the report and its plots beside the files that they are made from.
+     *
+     * @param folder has {@value #RAW} and {@value #RUN}
+     * @throws IOException if a file can't be read or written
+     */
+    public static void write(Path folder) throws IOException {
+        Report report = new Report(Measurement.read(Files.readString(folder.resolve(RAW))));
+        report.head(Json.parse(Files.readString(folder.resolve(RUN))));
+        report.body(new Plots(folder));
+        Files.writeString(folder.resolve(PAGE), report.out);
+    }
+
+    private void head(Object run) {
+        line("# Octet benchmarks");
+        line("");
+        if (run instanceof Map<?, ?> info) {
+            table("what", "value");
+            info.forEach((name, value) -> cells(String.valueOf(name),
+                    name.equals("command") ? "`" + value + "`" : value instanceof Double d ? plain(d) : value + ""));
+        }
+        line("");
+        line("Every value is the median over all iterations. Limits and peers were measured in the same run, with the same "
+                + "threads, and are given in the unit of the value beside them; ratios above 1 are better than the limit or "
+                + "the peer. What each of them is stands in the module's README. Raw results: [" + RAW + "](" + RAW
+                + "), [" + SUMMARY + "](" + SUMMARY + ").");
+        limits();
+    }
+
+    private void limits() {
+        line("");
+        line("## Limits of this machine");
+        line("");
+        table("threads", "FP32 FMA, GFLOP/s", "read, GB/s", "copy (read + written), GB/s");
+        for (int threads : threads()) {
+            Limits l = Limits.of(measured, threads);
+            cells(String.valueOf(threads), plain(l.flops()), plain(l.read()), plain(l.copied()));
+        }
+    }
+
+    private void body(Plots plots) throws IOException {
+        Map<String, List<Row>> shapes = new LinkedHashMap<>();
+        for (Row r : rows) {
+            if (r.benchmark().equals("gemm.fprop")) {
+                shapes.computeIfAbsent(r.params().get("n") + "x" + r.params().get("k"), s -> new ArrayList<>()).add(r);
+            }
+        }
+        if (!shapes.isEmpty()) {
+            line("");
+            line("## GEMM, forward: activations 1x128, weights 128x128, BF16 result");
+            line("");
+            line("Decoding is inside the measured time. With M of 1 and 4 the unit is bytes of weights a second, and the "
+                    + "limit is reading them once.");
+            int most = new TreeSet<>(threads()).last();
+            for (Map.Entry<String, List<Row>> shape : shapes.entrySet()) {
+                String file = "gemm-" + shape.getKey() + ".png";
+                plots.gemm(file, shape.getKey(), shape.getValue().stream().filter(r -> r.threads() == most).toList(),
+                        Limits.of(measured, most));
+                line("");
+                line("### N x K = " + shape.getKey());
+                line("");
+                line("![GEMM " + shape.getKey() + "](" + file + ")");
+                rows(shape.getValue()::contains, "m");
+            }
+            List<Row> few = rows.stream().filter(r -> r.benchmark().equals("gemm.fprop") && r.unit().equals("GB/s"))
+                    .toList();
+            if (!few.isEmpty()) {
+                plots.rates("gemm-weights.png", "Weight bytes read by a product of few rows", few, List.of("m", "n", "k"));
+                line("");
+                line("### Bytes of weights a second");
+                line("");
+                line("![Weight bytes](gemm-weights.png)");
+            }
+            scaling();
+        }
+        section("GEMM, other pairings", r -> r.benchmark().matches("gemm\\.(dgrad|wgrad|row|tensor)"), "m", "n", "k");
+        section("Time to the first result of a fresh JVM", r -> r.benchmark().equals("gemm.first"));
+        Predicate<Row> element = r -> r.benchmark().matches("(quantize|dequantize|cast)\\..*");
+        if (section("Quantising, dequantising, casting", element, "rows", "columns", "dtype")) {
+            plots.rates("quantize.png", "Bytes read and written", rows.stream().filter(element).toList(),
+                    List.of("dtype"));
+            line("");
+            line("![Quantising](quantize.png)");
+        }
+    }
+
+    private boolean section(String title, Predicate<Row> of, String... params) {
+        if (rows.stream().noneMatch(of)) {
+            return false;
+        }
+        line("");
+        line("## " + title);
+        rows(of, params);
+        return true;
+    }
+
+    private void rows(Predicate<Row> of, String... params) {
+        line("");
+        List<String> head = new ArrayList<>(List.of("benchmark"));
+        head.addAll(List.of(params));
+        head.addAll(List.of("threads", "value", "unit", "spread", "limit", "of limit", "limit is", "peer", "x peer",
+                "peer is", "B/op"));
+        table(head.toArray(String[]::new));
+        for (Row r : rows) {
+            if (of.test(r)) {
+                List<String> cells = new ArrayList<>(List.of(r.benchmark()));
+                for (String p : params) {
+                    cells.add(String.valueOf(r.params().get(p)));
+                }
+                Measurement source = sources.get(r);
+                cells.addAll(List.of(String.valueOf(r.threads()), plain(r.value()), r.unit(),
+                        percent(source.spread()), plain(r.limit()), ratio(r.ratioToLimit()),
+                        Double.isNaN(r.limit()) || r.limitKind() == null ? "" : r.limitKind(), plain(r.peer()),
+                        ratio(r.ratioToPeer()), Double.isNaN(r.peer()) || r.peerKind() == null ? "" : r.peerKind(),
+                        plain(source.allocated())));
+                cells(cells.toArray(String[]::new));
+            }
+        }
+    }
+
+    private void scaling() {
+        List<String[]> found = new ArrayList<>();
+        for (Row one : rows) {
+            for (Row more : rows) {
+                if (one.threads() == 1 && more.threads() > 1 && one.benchmark().equals("gemm.fprop")
+                        && one.benchmark().equals(more.benchmark()) && one.params().equals(more.params())) {
+                    found.add(new String[] {String.valueOf(one.params().get("m")),
+                            one.params().get("n") + "x" + one.params().get("k"), String.valueOf(more.threads()),
+                            ratio(more.value() / one.value()), ratio(more.limit() / one.limit())});
+                }
+            }
+        }
+        if (!found.isEmpty()) {
+            line("");
+            line("### Threads");
+            line("");
+            table("m", "N x K", "threads", "times as fast as one", "the FMA probe's own factor");
+            found.forEach(this::cells);
+        }
+    }
+
+    private List<Integer> threads() {
+        return measured.keySet().stream().filter(Case::isOctet).map(c -> Integer.valueOf(c.params().get("threads")))
+                .distinct().sorted().toList();
+    }
+
+    private void line(String text) {
+        out.append(text).append('\n');
+    }
+
+    private void table(String... head) {
+        cells(head);
+        cells("---|".repeat(head.length - 1).concat("---").split("\\|"));
+    }
+
+    private void cells(String... cells) {
+        line("| " + String.join(" | ", cells) + " |");
+    }
+
+    /** Four significant digits, without an exponent; nothing for what is not there. */
+    private static String plain(double d) {
+        if (!Double.isFinite(d)) {
+            return "";
+        }
+        int decimals = d == 0 ? 0 : Math.clamp(3 - (int) Math.floor(Math.log10(Math.abs(d))), 0, 6);
+        return String.format(Locale.ROOT, "%." + decimals + "f", d);
+    }
+
+    private static String ratio(double d) {
+        return Double.isFinite(d) ? String.format(Locale.ROOT, "%.2f", d) : "";
+    }
+
+    private static String percent(double d) {
+        return String.format(Locale.ROOT, "%.1f %%", 100 * d);
+    }
+}

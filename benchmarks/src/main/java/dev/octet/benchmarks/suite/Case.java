@@ -1,0 +1,89 @@
+package dev.octet.benchmarks.suite;
+
+import dev.octet.fp8.Granularity;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+
+/**
+ * One thing to measure: a JMH benchmark with one value for each of its parameters.
+ *
+ * @param method class and method of the benchmark, for example {@code GemmBenchmark.fprop}
+ * @param params its JMH parameters
+ */
+public record Case(String method, Map<String, String> params) {
+    private static final String PACKAGE = "dev.octet.benchmarks.jmh.";
+
+    /** Copies the parameters, in their order. */
+    public Case {
+        Objects.requireNonNull(method, "method");
+        params = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(params));
+    }
+
+    static Case of(String method, Object... params) {
+        Map<String, String> map = new LinkedHashMap<>();
+        for (int i = 0; i < params.length; i += 2) {
+            map.put((String) params[i], String.valueOf(params[i + 1]));
+        }
+        return new Case(method, map);
+    }
+
+    /** A case as JMH names it in its results. */
+    static Case ofJmh(String benchmark, Map<String, String> params) {
+        return new Case(benchmark.startsWith(PACKAGE) ? benchmark.substring(PACKAGE.length()) : benchmark, params);
+    }
+
+    /** {@return the fully qualified name of the JMH benchmark} */
+    public String jmhName() {
+        return PACKAGE + method;
+    }
+
+    /** {@return the name that filters match and summaries show, for example {@code gemm.fprop}} */
+    public String name() {
+        int dot = method.indexOf("Benchmark.");
+        String group = method.substring(0, dot).toLowerCase(Locale.ROOT);
+        String operation = method.substring(dot + "Benchmark.".length());
+        return switch (method) {
+            case "QuantizeBenchmark.quantize", "QuantizeBenchmark.dequantize" -> operation + "."
+                    + granularity().name().replace("BLOCK_", "").toLowerCase(Locale.ROOT);
+            case "QuantizeBenchmark.cast" -> "cast.e4m3";
+            case "StartupBenchmark.gemm" -> "gemm.first";
+            case "StartupBenchmark.jvm" -> "probe.jvm";
+            default -> group + "." + operation;
+        };
+    }
+
+    /** {@return whether this measures Octet, not the machine or a peer} */
+    public boolean isOctet() {
+        return params.containsKey("backend");
+    }
+
+    int threads() {
+        return Integer.parseInt(params.getOrDefault("threads", "1"));
+    }
+
+    long number(String key) {
+        return Long.parseLong(text(key));
+    }
+
+    String text(String key) {
+        String value = params.get(key);
+        if (value == null) {
+            throw new IllegalArgumentException(method + " has no parameter " + key + ": " + params);
+        }
+        return value;
+    }
+
+    Granularity granularity() {
+        return Granularity.valueOf(text("granularity"));
+    }
+
+    /** {@return name and parameters in one line} */
+    @Override
+    public String toString() {
+        StringBuilder out = new StringBuilder(name());
+        params.forEach((k, v) -> out.append(' ').append(k).append('=').append(v));
+        return out.toString();
+    }
+}

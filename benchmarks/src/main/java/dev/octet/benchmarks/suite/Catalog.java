@@ -1,0 +1,111 @@
+package dev.octet.benchmarks.suite;
+
+import dev.octet.fp8.Granularity;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * The cases of a run. GEMM shapes are those of DeepSeek-V3's dense layers and experts: the joint down projections of
+ * attention (2112 and 576 by 7168), the query's up projection (24576 by 1536), the output projection (7168 by 16384), an
+ * expert's gate and up (4096 by 7168) and its down projection (7168 by 2048).
+ *
+ * @param backend the implementation to measure
+ * @param threads the pool sizes, the one that everything is measured with last
+ * @param shapes N and K of the weights
+ * @param rows values of M
+ * @param quick whether to leave out what takes long
+ */
+public record Catalog(String backend, List<Integer> threads, List<NK> shapes, List<Long> rows, boolean quick) {
+    /**
+     * A weight matrix.
+     *
+     * @param n its rows
+     * @param k its columns
+     */
+    public record NK(long n, long k) {
+        /** {@return for example {@code 2112x7168}} */
+        @Override
+        public String toString() {
+            return n + "x" + k;
+        }
+    }
+
+    /** All shapes. */
+    public static final List<NK> SHAPES = List.of(new NK(2112, 7168), new NK(576, 7168), new NK(24576, 1536),
+            new NK(7168, 16384), new NK(4096, 7168), new NK(7168, 2048));
+    /** The shapes of a quick run. */
+    public static final List<NK> QUICK_SHAPES = List.of(new NK(2112, 7168), new NK(7168, 2048));
+    /** All values of M. */
+    public static final List<Long> ROWS = List.of(1L, 4L, 16L, 64L, 128L, 512L, 1024L);
+    /** The values of M of a quick run. */
+    public static final List<Long> QUICK_ROWS = List.of(1L, 4L, 16L, 64L, 128L, 512L);
+
+    private static final List<String> PAIRINGS = List.of("dgrad", "wgrad", "row", "tensor");
+    /** Where a product is bound by arithmetic, so that threads must scale. */
+    private static final long MANY_ROWS = 128;
+
+    /** Copies the lists. */
+    public Catalog {
+        threads = List.copyOf(threads);
+        shapes = List.copyOf(shapes);
+        rows = List.copyOf(rows);
+    }
+
+    /** {@return all cases that measure Octet, in the order in which they are run} */
+    public List<Case> cases() {
+        List<Case> cases = new ArrayList<>();
+        int most = threads.getLast();
+        for (NK s : shapes) {
+            for (long m : rows) {
+                for (int t : threads) {
+                    if (t == most || (m >= MANY_ROWS && !(quick && s != shapes.getFirst()))) {
+                        cases.add(gemm("fprop", t, m, s));
+                    }
+                }
+            }
+        }
+        for (String pairing : PAIRINGS) {
+            for (NK s : quick ? shapes.subList(0, 1) : shapes.subList(0, Math.min(2, shapes.size()))) {
+                cases.add(gemm(pairing, most, quick ? 128 : 512, s));
+            }
+        }
+        cases.add(Case.of("StartupBenchmark.gemm", "backend", backend, "threads", most));
+        for (String dtype : List.of("BF16", "F32")) {
+            for (Granularity g : List.of(Granularity.BLOCK_1X128, Granularity.BLOCK_128X128)) {
+                for (int t : quick ? List.of(most) : threads) {
+                    cases.add(quantize("quantize", t, g, dtype));
+                }
+            }
+        }
+        for (Granularity g : quick ? List.<Granularity>of()
+                : List.of(Granularity.BLOCK_128X1, Granularity.ROW, Granularity.TENSOR)) {
+            cases.add(quantize("quantize", most, g, "BF16"));
+        }
+        for (Granularity g : List.of(Granularity.BLOCK_1X128, Granularity.BLOCK_128X128)) {
+            cases.add(quantize("dequantize", most, g, "BF16"));
+        }
+        for (String dtype : List.of("BF16", "F32")) {
+            cases.add(quantize("cast", most, Granularity.BLOCK_1X128, dtype));
+        }
+        return cases;
+    }
+
+    private Case gemm(String pairing, int threads, long m, NK s) {
+        return Case.of("GemmBenchmark." + pairing, "backend", backend, "threads", threads, "m", m, "n", s.n(), "k",
+                s.k());
+    }
+
+    private Case quantize(String operation, int threads, Granularity g, String dtype) {
+        return Case.of("QuantizeBenchmark." + operation, "backend", backend, "threads", threads, "granularity", g,
+                "dtype", dtype, "rows", 4096, "columns", 7168);
+    }
+
+    /** {@return the names of all cases, each once} */
+    public Set<String> names() {
+        Set<String> names = new LinkedHashSet<>();
+        cases().forEach(c -> names.add(c.name()));
+        return names;
+    }
+}

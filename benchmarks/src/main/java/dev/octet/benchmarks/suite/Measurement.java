@@ -1,0 +1,82 @@
+package dev.octet.benchmarks.suite;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What JMH measured for one case.
+ *
+ * @param of the case
+ * @param nanos the median time of an operation over all iterations of all forks, in nanoseconds: one that fell into
+ *     somebody else's use of the machine does not move it
+ * @param spread the distance from the median to its farther quartile, as a fraction of the median
+ * @param allocated bytes allocated on the Java heap per operation, NaN if that was not measured
+ */
+public record Measurement(Case of, double nanos, double spread, double allocated) {
+    /**
+     * Reads the results that JMH wrote. Several runs of one case, as there are of probes, become one measurement.
+     *
+     * @param json JMH's own JSON
+     * @return measurements by case, in the order in which they stand there
+     * @throws IllegalArgumentException if that is not what JMH writes
+     */
+    public static Map<Case, Measurement> read(String json) {
+        Map<Case, List<Double>> times = new LinkedHashMap<>();
+        Map<Case, Double> allocated = new LinkedHashMap<>();
+        for (Object element : list(Json.parse(json))) {
+            Map<?, ?> result = map(element);
+            Map<String, String> params = new LinkedHashMap<>();
+            if (result.get("params") != null) {
+                map(result.get("params")).forEach((k, v) -> params.put(String.valueOf(k), String.valueOf(v)));
+            }
+            Case of = Case.ofJmh(String.valueOf(result.get("benchmark")), params);
+            Map<?, ?> metric = map(result.get("primaryMetric"));
+            if (!"ns/op".equals(metric.get("scoreUnit"))) {
+                throw new IllegalArgumentException(of + " is in " + metric.get("scoreUnit") + ", not in ns/op");
+            }
+            List<Double> all = times.computeIfAbsent(of, c -> new ArrayList<>());
+            list(metric.get("rawData")).forEach(fork -> list(fork).forEach(t -> all.add((Double) t)));
+            map(result.get("secondaryMetrics")).forEach((name, value) -> {
+                if (String.valueOf(name).endsWith("gc.alloc.rate.norm") && map(value).get("score") instanceof Double d) {
+                    allocated.put(of, d);
+                }
+            });
+        }
+        Map<Case, Measurement> out = new LinkedHashMap<>();
+        times.forEach((of, t) -> out.put(of, of(of, t, allocated.getOrDefault(of, Double.NaN))));
+        return out;
+    }
+
+    private static Measurement of(Case of, List<Double> times, double allocated) {
+        if (times.isEmpty()) {
+            throw new IllegalArgumentException(of + " has no iterations");
+        }
+        double[] sorted = times.stream().mapToDouble(Double::doubleValue).sorted().toArray();
+        double median = quantile(sorted, 0.5);
+        double spread = Math.max(quantile(sorted, 0.75) - median, median - quantile(sorted, 0.25)) / median;
+        return new Measurement(of, median, spread, allocated);
+    }
+
+    private static double quantile(double[] sorted, double q) {
+        double at = q * (sorted.length - 1);
+        int low = (int) at;
+        int high = Math.min(low + 1, sorted.length - 1);
+        return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
+    }
+
+    private static Map<?, ?> map(Object value) {
+        if (value instanceof Map<?, ?> m) {
+            return m;
+        }
+        throw new IllegalArgumentException("not a JMH result: " + value);
+    }
+
+    private static List<?> list(Object value) {
+        if (value instanceof List<?> l) {
+            return l;
+        }
+        throw new IllegalArgumentException("not a JMH result: " + value);
+    }
+}

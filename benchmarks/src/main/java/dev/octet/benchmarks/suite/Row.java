@@ -1,0 +1,155 @@
+package dev.octet.benchmarks.suite;
+
+import dev.octet.fp8.Granularity;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One object of the summary: a rate of Octet beside the limit and the peer of the same run, all three in one unit, of
+ * which more is better. The one exception is a time to the first result, in seconds, of which less is better; its ratios
+ * are turned round, so that more is better in every ratio.
+ *
+ * @param benchmark the case's name, for example {@code gemm.fprop}
+ * @param backend the implementation
+ * @param threads how many threads it and its limit and peer had
+ * @param params sizes, and types where they differ between cases of one name
+ * @param value what was measured
+ * @param unit {@code GFLOP/s}, {@code GB/s} or {@code s}
+ * @param limit what the machine allows, or NaN
+ * @param limitKind what kind of limit that is, or null
+ * @param peer what the peer reaches with the same work, or NaN
+ * @param peerKind which peer that is, or null
+ */
+public record Row(String benchmark, String backend, int threads, Map<String, Object> params, double value, String unit,
+        double limit, @Nullable String limitKind, double peer, @Nullable String peerKind) {
+    private static final String SECONDS = "s";
+
+    /**
+     * Makes the summary.
+     *
+     * @param all everything that was measured, probes and peers included
+     * @return one row for each case that measures Octet
+     */
+    public static List<Row> of(Map<Case, Measurement> all) {
+        List<Row> rows = new ArrayList<>();
+        all.forEach((c, m) -> {
+            if (c.isOctet()) {
+                rows.add(of(c, m, all));
+            }
+        });
+        return rows;
+    }
+
+    private static Row of(Case c, Measurement m, Map<Case, Measurement> all) {
+        Limits limits = Limits.of(all, c.threads());
+        Case other = Limits.peer(c);
+        Measurement peer = other == null ? null : all.get(other);
+        double peerNanos = peer == null ? Double.NaN : peer.nanos();
+        if (c.method().startsWith("GemmBenchmark.")) {
+            return gemm(c, m.nanos(), limits, peerNanos);
+        }
+        if (c.method().startsWith("QuantizeBenchmark.")) {
+            return quantize(c, m.nanos(), limits, peerNanos);
+        }
+        Measurement jvm = all.get(Limits.probes(c).getFirst());
+        double limit = jvm == null ? Double.NaN : jvm.nanos() * 1e-9;
+        return new Row(c.name(), c.text("backend"), c.threads(), Map.of(), m.nanos() * 1e-9, SECONDS, limit,
+                "start of a JVM that does nothing", Double.NaN, null);
+    }
+
+    private static Row gemm(Case c, double nanos, Limits limits, double peerNanos) {
+        long m = c.number("m");
+        long n = c.number("n");
+        long k = c.number("k");
+        double work;
+        String unit;
+        String kind;
+        if (m <= Limits.FEW_ROWS) {
+            work = weightBytes(c);
+            unit = "GB/s";
+            kind = "read bandwidth";
+        } else {
+            work = 2.0 * m * n * k;
+            unit = "GFLOP/s";
+            kind = m >= Limits.MANY_ROWS ? "FP32 FMA peak" : "between read bandwidth and FP32 FMA peak";
+        }
+        double limit = work / limits.productNanos(m, 2.0 * n * k, weightBytes(c));
+        return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos, unit, limit,
+                kind, work / peerNanos, m >= Limits.MANY_ROWS ? "LibTorch FP32 matmul" : "LibTorch BF16 matmul");
+    }
+
+    /** Bytes of B: its codes and the scales that its pairing gives it. */
+    static double weightBytes(Case c) {
+        long n = c.number("n");
+        long k = c.number("k");
+        Granularity g = switch (c.method()) {
+            case "GemmBenchmark.wgrad" -> Granularity.BLOCK_1X128;
+            case "GemmBenchmark.row" -> Granularity.ROW;
+            case "GemmBenchmark.tensor" -> Granularity.TENSOR;
+            default -> Granularity.BLOCK_128X128;
+        };
+        return (double) n * k + Float.BYTES * (double) g.scaleShape(n, k).elements();
+    }
+
+    private static Row quantize(Case c, double nanos, Limits limits, double peerNanos) {
+        long rows = c.number("rows");
+        long columns = c.number("columns");
+        double bytes = (double) rows * columns * (1 + (c.text("dtype").equals("F32") ? 4 : 2));
+        if (!c.method().equals("QuantizeBenchmark.cast")) {
+            bytes += Float.BYTES * (double) c.granularity().scaleShape(rows, columns).elements();
+        }
+        return new Row(c.name(), c.text("backend"), c.threads(),
+                params("rows", rows, "columns", columns, "dtype", c.text("dtype")), bytes / nanos, "GB/s",
+                limits.copied(), "copy bandwidth", bytes / peerNanos,
+                Limits.peer(c) == null ? null : "LibTorch cast to float8_e4m3fn");
+    }
+
+    private static Map<String, Object> params(Object... entries) {
+        Map<String, Object> map = new LinkedHashMap<>();
+        for (int i = 0; i < entries.length; i += 2) {
+            map.put((String) entries[i], entries[i + 1]);
+        }
+        return map;
+    }
+
+    /** {@return how close to the limit, 1 being there, or NaN} */
+    public double ratioToLimit() {
+        return unit.equals(SECONDS) ? limit / value : value / limit;
+    }
+
+    /** {@return how many times as fast as the peer, or NaN} */
+    public double ratioToPeer() {
+        return unit.equals(SECONDS) ? peer / value : value / peer;
+    }
+
+    /** {@return the object as it stands in the summary: limit, peer and ratios that are not there are null} */
+    public Map<String, @Nullable Object> toJson() {
+        Map<String, @Nullable Object> json = new LinkedHashMap<>();
+        json.put("benchmark", benchmark);
+        json.put("backend", backend);
+        json.put("threads", threads);
+        json.put("params", params);
+        json.put("value", value);
+        json.put("unit", unit);
+        json.put("limit", limit);
+        json.put("limitKind", Double.isNaN(limit) ? null : limitKind);
+        json.put("peer", peer);
+        json.put("peerKind", Double.isNaN(peer) ? null : peerKind);
+        json.put("ratioToLimit", ratioToLimit());
+        json.put("ratioToPeer", ratioToPeer());
+        return json;
+    }
+
+    /**
+     * Writes the summary.
+     *
+     * @param rows its rows
+     * @return a JSON array, one object on each line
+     */
+    public static String summary(List<Row> rows) {
+        return Json.write(rows.stream().map(Row::toJson).toList());
+    }
+}

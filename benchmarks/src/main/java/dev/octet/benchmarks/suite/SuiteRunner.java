@@ -1,0 +1,142 @@
+package dev.octet.benchmarks.suite;
+
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.regex.Pattern;
+import org.openjdk.jmh.profile.GCProfiler;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.results.format.ResultFormatFactory;
+import org.openjdk.jmh.results.format.ResultFormatType;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.format.OutputFormat;
+import org.openjdk.jmh.runner.format.OutputFormatFactory;
+import org.openjdk.jmh.runner.options.ChainedOptionsBuilder;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.TimeValue;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/**
+ * Runs cases through JMH, each followed by its peer, and the probes of their limits before, between and after them: a
+ * machine that is shared has not the same bandwidth all day.
+ */
+public final class SuiteRunner {
+    /** Probes are repeated after so many cases. */
+    private static final int PROBE_EVERY = 12;
+
+    /** Is told what comes next. */
+    @FunctionalInterface
+    public interface Progress {
+        /**
+         * A benchmark begins.
+         *
+         * @param done how many have ended
+         * @param total how many there are
+         * @param next what comes now
+         */
+        void next(int done, int total, Case next);
+    }
+
+    private final Effort effort;
+    private final boolean peers;
+    private final PrintStream out;
+    private final Progress progress;
+    private final List<Case> failed = new ArrayList<>();
+
+    /**
+     * Makes a runner.
+     *
+     * @param effort how long to measure each case
+     * @param peers whether to measure peers
+     * @param out where JMH's own output goes
+     * @param progress is told what comes next
+     */
+    public SuiteRunner(Effort effort, boolean peers, PrintStream out, Progress progress) {
+        this.effort = effort;
+        this.peers = peers;
+        this.out = out;
+        this.progress = progress;
+    }
+
+    /** The cases with their probes and peers, in the order in which they are run. */
+    List<Case> plan(List<Case> cases) {
+        Set<Case> probes = new LinkedHashSet<>();
+        cases.forEach(c -> probes.addAll(Limits.probes(c)));
+        List<Case> plan = new ArrayList<>(probes);
+        Set<Case> peersDone = new LinkedHashSet<>();
+        int sinceProbes = 0;
+        for (Case c : cases) {
+            if (sinceProbes == PROBE_EVERY) {
+                plan.addAll(probes);
+                sinceProbes = 0;
+            }
+            plan.add(c);
+            sinceProbes++;
+            Case peer = Limits.peer(c);
+            if (peers && peer != null && peersDone.add(peer)) {
+                plan.add(peer);
+            }
+        }
+        plan.addAll(probes);
+        return plan;
+    }
+
+    /**
+     * Measures.
+     *
+     * @param cases what to measure
+     * @return all results, as JMH writes them in JSON
+     * @throws RunnerException if JMH can't run at all, for example because another instance does
+     */
+    public String run(List<Case> cases) throws RunnerException {
+        List<Case> plan = plan(cases);
+        List<RunResult> results = new ArrayList<>();
+        OutputFormat format = OutputFormatFactory.createFormatInstance(out, VerboseMode.NORMAL);
+        for (int i = 0; i < plan.size(); i++) {
+            progress.next(i, plan.size(), plan.get(i));
+            var result = new Runner(options(plan.get(i)), new OneRun(format)).run();
+            if (result.isEmpty()) {
+                failed.add(plan.get(i));
+            }
+            results.addAll(result);
+        }
+        format.endRun(results);
+        format.flush();
+        ByteArrayOutputStream json = new ByteArrayOutputStream();
+        try (PrintStream to = new PrintStream(json, false, StandardCharsets.UTF_8)) {
+            ResultFormatFactory.getInstance(ResultFormatType.JSON, to).writeOut(results);
+        }
+        return json.toString(StandardCharsets.UTF_8);
+    }
+
+    /** {@return what gave no result in the last run; JMH's output says why} */
+    public List<Case> failed() {
+        return List.copyOf(failed);
+    }
+
+    private Options options(Case c) {
+        ChainedOptionsBuilder options = new OptionsBuilder()
+                .include("^" + Pattern.quote(c.jmhName()) + "$")
+                .forks(effort.forks())
+                .warmupIterations(effort.warmups())
+                .measurementIterations(effort.iterations())
+                .shouldFailOnError(false);
+        c.params().forEach(options::param);
+        if (c.method().startsWith("StartupBenchmark.")) {
+            // One shot is one process; more of them instead of longer ones, and none of it in this JVM's heap.
+            options.warmupIterations(1).measurementIterations(2 * effort.iterations());
+        } else {
+            options.warmupTime(effort.warmupTime()).measurementTime(effort.time()).timeout(TimeValue.minutes(5));
+        }
+        if (c.isOctet() && !c.method().startsWith("StartupBenchmark.")) {
+            options.addProfiler(GCProfiler.class);
+        }
+        return options.build();
+    }
+}
