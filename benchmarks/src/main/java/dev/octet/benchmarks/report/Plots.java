@@ -12,7 +12,7 @@ import java.util.List;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
-import org.knowm.xchart.CategorySeries.CategorySeriesRenderStyle;
+import org.knowm.xchart.CategorySeries;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
 import org.knowm.xchart.XYSeries;
@@ -76,7 +76,9 @@ final class Plots {
     private static void series(XYChart chart, String name, List<Double> x, List<Double> y, Color color, BasicStroke line,
             Marker marker) {
         XYSeries s = chart.addSeries(name, x, y);
-        s.setLineColor(color).setLineStyle(line).setMarkerColor(color).setMarker(marker);
+        s.setMarkerColor(color);
+        s.setMarker(marker);
+        s.setLineColor(color).setLineStyle(line);
     }
 
     /** Rates as bars, with the limit as a line through them. */
@@ -93,9 +95,11 @@ final class Plots {
                     PEER);
         }
         if (rows.stream().allMatch(r -> Double.isFinite(r.limit()))) {
-            chart.addSeries(String.valueOf(rows.getFirst().limitKind()), labels, rows.stream().map(Row::limit).toList())
-                    .setChartCategorySeriesRenderStyle(CategorySeriesRenderStyle.Line).setLineColor(LIMIT)
-                    .setLineStyle(DASHES).setMarker(SeriesMarkers.NONE);
+            CategorySeries limit = chart.addSeries(String.valueOf(rows.getFirst().limitKind()), labels,
+                    rows.stream().map(Row::limit).toList());
+            limit.setChartCategorySeriesRenderStyle(CategorySeries.CategorySeriesRenderStyle.Line);
+            limit.setMarker(SeriesMarkers.NONE);
+            limit.setLineColor(LIMIT).setLineStyle(DASHES);
         }
         save(chart, file);
     }
