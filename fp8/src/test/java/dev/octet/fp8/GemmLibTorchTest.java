@@ -11,11 +11,13 @@ import java.lang.foreign.Arena;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.openblas.global.openblas;
 import org.bytedeco.pytorch.LongOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -24,6 +26,13 @@ import org.junit.jupiter.params.provider.EnumSource;
  * multiplies in double.
  */
 class GemmLibTorchTest {
+    /** Its own threads wait in loops, which costs more than they bring to matrices this small. */
+    @BeforeAll
+    static void oneThread() {
+        torch.set_num_threads(1);
+        openblas.blas_set_num_threads(1);
+    }
+
     private static Tensor decode(ScaledTensor t) {
         long rows = t.rows();
         long columns = t.columns();
@@ -62,7 +71,7 @@ class GemmLibTorchTest {
     @EnumSource(Pairing.class)
     void matmulOfTheDecodedMatrices(Pairing pairing) {
         for (DType formatA : new DType[] {DType.F8_E4M3, DType.F8_E5M2}) {
-            for (ScaleFormat scales : ScaleFormat.values()) {
+            for (ScaleFormat scales : new ScaleFormat[] {ScaleFormat.F32, ScaleFormat.E8M0}) {
                 GemmCase gemm = new GemmCase(21, pairing, 37, 200, 700, formatA, DType.F8_E4M3, scales, scales,
                         Layout.CONTIGUOUS, Layout.CONTIGUOUS, DType.F32, ScaleFormat.F32, Layout.CONTIGUOUS, null,
                         GemmCase.Addend.NONE, Activation.IDENTITY);

@@ -36,7 +36,7 @@ public final class ReferenceBackend implements Fp8Backend {
 
     @Override
     public String description() {
-        return "one thread, exact sums";
+        return "plain loops, exact sums";
     }
 
     @Override
