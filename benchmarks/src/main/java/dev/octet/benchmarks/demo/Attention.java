@@ -107,7 +107,9 @@ final class Attention {
             e.intoMemorySegment(weights, j * 4, LE);
             sum = sum.add(e);
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        MemorySegment lanes = Scratch.get(2, V);
+        sum.intoMemorySegment(lanes, 0, LE);
+        return Rows.sum(lanes);
     }
 
     /** Adds up the values by their weights, two vectors of channels at a time. */

@@ -28,7 +28,7 @@ public final class DemoCommand implements Runnable {
 
     @Option(names = "--sentences", paramLabel = "FILE",
             description = "Your own text: UTF-8, one sentence a line. Sentences end after " + MiniLm.MAX_TOKENS
-                    + " tokens. Without it, 16 built-in sentences.")
+                    + " tokens. Default: 16 built-in sentences.")
     private @Nullable Path file;
 
     @Option(names = "--pairs", paramLabel = "N", defaultValue = "12",

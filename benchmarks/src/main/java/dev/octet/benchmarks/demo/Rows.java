@@ -2,11 +2,11 @@ package dev.octet.benchmarks.demo;
 
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
+import dev.octet.core.cpu.Scratch;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /** What a BERT encoder does to single rows between its matrices, in FP32: LayerNorm and GELU. */
@@ -50,19 +50,31 @@ final class Rows {
             v.intoMemorySegment(ys, row + i * 4, LE);
             sum = sum.add(v);
         }
-        float mean = sum.reduceLanes(VectorOperators.ADD) / width;
+        MemorySegment lanes = Scratch.get(2, S.vectorByteSize());
+        sum.intoMemorySegment(lanes, 0, LE);
+        float mean = sum(lanes) / width;
         FloatVector squares = FloatVector.zero(S);
         for (long i = 0; i < width; i += S.length()) {
             FloatVector d = FloatVector.fromMemorySegment(S, ys, row + i * 4, LE).sub(mean);
             squares = d.fma(d, squares);
         }
-        float factor = (float) (1 / Math.sqrt(squares.reduceLanes(VectorOperators.ADD) / (double) width + EPSILON));
+        squares.intoMemorySegment(lanes, 0, LE);
+        float factor = (float) (1 / Math.sqrt(sum(lanes) / (double) width + EPSILON));
         for (long i = 0; i < width; i += S.length()) {
             FloatVector.fromMemorySegment(S, ys, row + i * 4, LE).sub(mean).mul(factor)
                     .fma(FloatVector.fromMemorySegment(S, ws, i * 4, LE),
                             FloatVector.fromMemorySegment(S, bs, i * 4, LE))
                     .intoMemorySegment(ys, row + i * 4, LE);
         }
+    }
+
+    /** The sum of a vector's lanes in order. The order of reduceLanes is undefined, and changes when C2 compiles it. */
+    static float sum(MemorySegment lanes) {
+        float sum = 0;
+        for (long i = 0; i < S.length(); i++) {
+            sum += lanes.get(F32, i * 4);
+        }
+        return sum;
     }
 
     /**
