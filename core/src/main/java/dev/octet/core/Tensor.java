@@ -5,9 +5,7 @@ import dev.octet.core.spi.Storage;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -22,10 +20,10 @@ import java.util.ServiceLoader;
  * nothing; {@code float[]} is copied in and out. Sizes, strides and offsets are {@code long}, so a tensor may have more
  * than 2<sup>31</sup> elements. Strides count elements, and are never negative.
  *
- * <p><b>Lifetime</b> follows {@code java.lang.foreign}. A tensor made by {@link #allocate(DType, Shape)} owns its memory
- * and frees it on {@link #close()}; one made from an {@link Arena} or by wrapping lives as long as that memory. A view
- * ({@link #slice}, {@link #transpose}, {@link #reshape}) shares the memory and never owns it. Any use of a tensor that
- * was closed, or whose memory is gone, throws {@link IllegalStateException}; closing twice is harmless.
+ * <p><b>Lifetime</b> follows {@code java.lang.foreign}. A tensor made by {@link #allocate(DType, Shape)} owns its
+ * memory and frees it on {@link #close()}; one made from an {@link Arena} or by wrapping lives as long as that memory.
+ * A view ({@link #slice}, {@link #transpose}, {@link #reshape}) shares the memory and never owns it. Any use of a tensor
+ * that was closed, or whose memory is gone, throws {@link IllegalStateException}; closing twice is harmless.
  *
  * <p><b>Threads.</b> The descriptor is immutable and may be shared. Reading from several threads is safe; writing while
  * another thread reads or writes the same elements, or closing while an operation runs, is the caller's error. Memory
@@ -35,11 +33,6 @@ public final class Tensor implements AutoCloseable {
     /** Alignment in bytes of memory that Octet allocates: one cache line, and one 512-bit vector. */
     public static final long ALIGNMENT = 64;
 
-    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfByte I8 = ValueLayout.JAVA_BYTE;
-    private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private final Storage storage;
     private final DType dtype;
@@ -131,7 +124,7 @@ public final class Tensor implements AutoCloseable {
                     "values has " + values.length + " elements, shape " + shape + " takes " + shape.elements());
         }
         Tensor t = allocate(DType.F32, shape);
-        MemorySegment.copy(values, 0, t.storage.segment(), F32, 0, values.length);
+        MemorySegment.copy(values, 0, t.storage.segment(), FloatElements.F32, 0, values.length);
         return t;
     }
 
@@ -147,7 +140,8 @@ public final class Tensor implements AutoCloseable {
     public static Tensor wrap(MemorySegment segment, DType dtype, Shape shape) {
         if (!segment.isNative()) {
             throw new IllegalArgumentException(
-                    "segment is on the Java heap; kernels read native memory only: copy it with Tensor.of or allocate it from an Arena");
+                    "segment is on the Java heap; kernels read native memory only: copy it with Tensor.of or allocate"
+                            + " it from an Arena");
         }
         long bytes = byteSize(dtype, shape);
         if (segment.byteSize() < bytes) {
@@ -210,8 +204,8 @@ public final class Tensor implements AutoCloseable {
      * @throws IllegalArgumentException if an element would lie outside the storage
      */
     public static Tensor view(Storage storage, DType dtype, Shape shape, long[] strides, long offset) {
-        checkStrides(shape, strides);
-        long last = offset + extent(shape, strides);
+        Strides.check(shape, strides);
+        long last = offset + Strides.extent(shape, strides);
         if (offset < 0 || last < 0 || last > storage.byteSize() / dtype.byteSize()) {
             throw new IllegalArgumentException("strides " + Arrays.toString(strides) + " and offset " + offset
                     + " lead outside the storage of " + storage.byteSize() + " bytes for " + dtype + " " + shape);
@@ -229,10 +223,10 @@ public final class Tensor implements AutoCloseable {
      * @return a tensor on the CPU; close it to free the memory
      */
     public static Tensor allocateStrided(DType dtype, Shape shape, long... strides) {
-        checkStrides(shape, strides);
+        Strides.check(shape, strides);
         Arena arena = Arena.ofShared();
         try {
-            MemorySegment s = allocateSegment(arena, dtype, Shape.of(extent(shape, strides)));
+            MemorySegment s = allocateSegment(arena, dtype, Shape.of(Strides.extent(shape, strides)));
             return new Tensor(new HostStorage(s, arena), dtype, shape, strides.clone(), 0, true);
         } catch (RuntimeException | Error e) {
             arena.close();
@@ -241,7 +235,7 @@ public final class Tensor implements AutoCloseable {
     }
 
     private static Tensor contiguous(Storage storage, DType dtype, Shape shape, boolean owner) {
-        return new Tensor(storage, dtype, shape, rowMajor(shape), 0, owner);
+        return new Tensor(storage, dtype, shape, Strides.rowMajor(shape), 0, owner);
     }
 
     private static MemorySegment allocateSegment(Arena arena, DType dtype, Shape shape) {
@@ -254,47 +248,6 @@ public final class Tensor implements AutoCloseable {
         } catch (ArithmeticException e) {
             throw new IllegalArgumentException("shape " + shape + " of " + dtype + " has more than 2^63-1 bytes", e);
         }
-    }
-
-    private static void checkStrides(Shape shape, long[] strides) {
-        if (strides.length != shape.rank()) {
-            throw new IllegalArgumentException(
-                    "strides " + Arrays.toString(strides) + " do not match the rank of shape " + shape);
-        }
-        for (long s : strides) {
-            if (s < 0) {
-                throw new IllegalArgumentException("strides " + Arrays.toString(strides) + ": one is negative");
-            }
-        }
-    }
-
-    private static long[] rowMajor(Shape shape) {
-        long[] strides = new long[shape.rank()];
-        long stride = 1;
-        for (int i = shape.rank() - 1; i >= 0; i--) {
-            strides[i] = stride;
-            long dim = Math.max(1, shape.dim(i));
-            // Only an empty shape's other extents can overflow; nothing is ever reached through such a stride.
-            stride = stride > Long.MAX_VALUE / dim ? Long.MAX_VALUE : stride * dim;
-        }
-        return strides;
-    }
-
-    /** Elements from the first to one past the last; 0 for an empty tensor. */
-    private static long extent(Shape shape, long[] strides) {
-        if (shape.elements() == 0) {
-            return 0;
-        }
-        long n = 1;
-        try {
-            for (int i = 0; i < strides.length; i++) {
-                n = Math.addExact(n, Math.multiplyExact(shape.dim(i) - 1, strides[i]));
-            }
-        } catch (ArithmeticException e) {
-            throw new IllegalArgumentException(
-                    "strides " + Arrays.toString(strides) + " of shape " + shape + " overflow a long", e);
-        }
-        return n;
     }
 
     // ---------------------------------------------------------------------------------------------- descriptor
@@ -339,19 +292,7 @@ public final class Tensor implements AutoCloseable {
 
     /** {@return whether the elements lie in row-major order without gaps} */
     public boolean isContiguous() {
-        if (shape.elements() == 0) {
-            return true;
-        }
-        long expected = 1;
-        for (int i = shape.rank() - 1; i >= 0; i--) {
-            if (shape.dim(i) != 1) {
-                if (strides[i] != expected) {
-                    return false;
-                }
-                expected *= shape.dim(i);
-            }
-        }
-        return true;
+        return shape.elements() == 0 || Strides.isDense(shape, strides, 0);
     }
 
     // ---------------------------------------------------------------------------------------------- memory
@@ -379,7 +320,7 @@ public final class Tensor implements AutoCloseable {
     public MemorySegment segment() {
         checkOpen();
         long size = dtype.byteSize();
-        return storage.segment().asSlice(offset * size, extent(shape, strides) * size);
+        return storage.segment().asSlice(offset * size, Strides.extent(shape, strides) * size);
     }
 
     /**
@@ -471,48 +412,9 @@ public final class Tensor implements AutoCloseable {
                     + shape + " has " + shape.elements());
         }
         if (shape.elements() == 0) {
-            return new Tensor(storage, dtype, target, rowMajor(target), 0, false);
+            return new Tensor(storage, dtype, target, Strides.rowMajor(target), 0, false);
         }
-        long[] st = new long[target.rank()];
-        int from = 0; // dimensions of this shape are consumed in runs whose product matches a run of the target
-        int to = 0;
-        while (to < target.rank()) {
-            if (target.dim(to) == 1) {
-                st[to++] = 1;
-                continue;
-            }
-            while (shape.dim(from) == 1) {
-                from++;
-            }
-            int runStart = from;
-            int targetStart = to;
-            long have = shape.dim(from++);
-            long want = target.dim(to++);
-            while (have != want) {
-                if (have < want) {
-                    have *= shape.dim(from++);
-                } else {
-                    want *= target.dim(to++);
-                }
-            }
-            long last = strides[runStart];
-            for (int i = runStart + 1; i < from; i++) {
-                if (shape.dim(i) == 1) {
-                    continue;
-                }
-                if (strides[i] * shape.dim(i) != last) {
-                    throw new IllegalArgumentException("shape " + shape + " with strides " + Arrays.toString(strides)
-                            + " can't be seen as " + target + " without a copy: call copy() first");
-                }
-                last = strides[i];
-            }
-            long stride = last;
-            for (int i = to - 1; i >= targetStart; i--) {
-                st[i] = stride;
-                stride *= target.dim(i);
-            }
-        }
-        return new Tensor(storage, dtype, target, st, offset, false);
+        return new Tensor(storage, dtype, target, Strides.reshape(shape, strides, target), offset, false);
     }
 
     // ---------------------------------------------------------------------------------------------- copies
@@ -575,10 +477,10 @@ public final class Tensor implements AutoCloseable {
             boolean dense = isContiguous() && source.isContiguous(); // one block, whose copy minds the overlap
             if (!dense && from.asOverlappingSlice(to).isPresent()) {
                 try (Tensor apart = source.copy()) {
-                    copyStrided(apart.segment(), apart.strides, to, strides, 0, 0, 0);
+                    StridedCopy.copy(dtype, shape, apart.segment(), apart.strides, to, strides);
                 }
             } else {
-                copyStrided(from, source.strides, to, strides, 0, 0, 0);
+                StridedCopy.copy(dtype, shape, from, source.strides, to, strides);
             }
             return;
         }
@@ -600,65 +502,6 @@ public final class Tensor implements AutoCloseable {
         }
     }
 
-    private void copyStrided(MemorySegment from, long[] fromStrides, MemorySegment to, long[] toStrides, int dim,
-            long fromElement, long toElement) {
-        int size = dtype.byteSize();
-        if (isDense(fromStrides, dim) && isDense(toStrides, dim)) {
-            long count = 1;
-            for (int i = dim; i < shape.rank(); i++) {
-                count *= shape.dim(i);
-            }
-            MemorySegment.copy(from, fromElement * size, to, toElement * size, count * size);
-            return;
-        }
-        long n = shape.dim(dim);
-        if (dim == shape.rank() - 1) {
-            copyLine(from, fromElement, fromStrides[dim], to, toElement, toStrides[dim], n);
-            return;
-        }
-        for (long i = 0; i < n; i++) {
-            copyStrided(from, fromStrides, to, toStrides, dim + 1, fromElement + i * fromStrides[dim],
-                    toElement + i * toStrides[dim]);
-        }
-    }
-
-    private void copyLine(MemorySegment from, long fromElement, long fromStride, MemorySegment to, long toElement,
-            long toStride, long n) {
-        switch (dtype.byteSize()) {
-            case 1 -> {
-                for (long i = 0; i < n; i++) {
-                    to.set(I8, toElement + i * toStride, from.get(I8, fromElement + i * fromStride));
-                }
-            }
-            case 2 -> {
-                for (long i = 0; i < n; i++) {
-                    to.set(I16, 2 * (toElement + i * toStride), from.get(I16, 2 * (fromElement + i * fromStride)));
-                }
-            }
-            case 4 -> {
-                for (long i = 0; i < n; i++) {
-                    to.set(I32, 4 * (toElement + i * toStride), from.get(I32, 4 * (fromElement + i * fromStride)));
-                }
-            }
-            default -> {
-                for (long i = 0; i < n; i++) {
-                    to.set(I64, 8 * (toElement + i * toStride), from.get(I64, 8 * (fromElement + i * fromStride)));
-                }
-            }
-        }
-    }
-
-    private boolean isDense(long[] st, int fromDim) {
-        long expected = 1;
-        for (int i = shape.rank() - 1; i >= fromDim; i--) {
-            if (shape.dim(i) != 1 && st[i] != expected) {
-                return false;
-            }
-            expected *= shape.dim(i);
-        }
-        return true;
-    }
-
     /**
      * Copies the elements out in row-major order, BF16 and F16 widened exactly.
      *
@@ -678,7 +521,7 @@ public final class Tensor implements AutoCloseable {
             MemorySegment s = host.segment();
             float[] out = new float[(int) shape.elements()];
             for (int i = 0; i < out.length; i++) {
-                out[i] = load(s, dtype, i);
+                out[i] = FloatElements.load(s, dtype, i);
             }
             return out;
         }
@@ -701,7 +544,8 @@ public final class Tensor implements AutoCloseable {
     public void copyFrom(float[] values) {
         checkOpen();
         if (!dtype.isFloat()) {
-            throw new IllegalArgumentException("dtype " + dtype + " can't be filled with floats; F32, BF16 and F16 can");
+            throw new IllegalArgumentException(
+                    "dtype " + dtype + " can't be filled with floats; F32, BF16 and F16 can");
         }
         if (values.length != shape.elements()) {
             throw new IllegalArgumentException(
@@ -711,25 +555,12 @@ public final class Tensor implements AutoCloseable {
                 : allocate(dtype, shape)) {
             MemorySegment s = host.segment();
             for (int i = 0; i < values.length; i++) {
-                switch (dtype) {
-                    case F32 -> s.set(F32, 4L * i, values[i]);
-                    case BF16 -> s.set(I16, 2L * i, BFloat16.fromFloat(values[i]));
-                    default -> s.set(I16, 2L * i, Float.floatToFloat16(values[i]));
-                }
+                FloatElements.store(s, dtype, i, values[i]);
             }
             if (host.storage != storage) {
                 copyFrom(host);
             }
         }
-    }
-
-    private static float load(MemorySegment s, DType dtype, long element) {
-        return switch (dtype) {
-            case F32 -> s.get(F32, 4 * element);
-            case BF16 -> BFloat16.toFloat(s.get(I16, 2 * element));
-            case F16 -> Float.float16ToFloat(s.get(I16, 2 * element));
-            default -> throw new IllegalArgumentException("dtype " + dtype + " can't be read as a float");
-        };
     }
 
     /**
@@ -747,7 +578,7 @@ public final class Tensor implements AutoCloseable {
         }
         Objects.checkIndex(row, shape.dim(0));
         Objects.checkIndex(column, shape.dim(1));
-        return load(segment(), dtype, row * strides[0] + column * strides[1]);
+        return FloatElements.load(segment(), dtype, row * strides[0] + column * strides[1]);
     }
 
     /** {@return dtype, shape and device, for example {@code F8_E4M3 [576, 7168] on cpu}} */

@@ -37,7 +37,8 @@ public final class ForkedJvm {
         Path out = Files.createTempFile("octet", ".out");
         Path err = Files.createTempFile("octet", ".err");
         try {
-            ProcessBuilder builder = new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile());
+            ProcessBuilder builder = new ProcessBuilder(command).redirectOutput(out.toFile())
+                    .redirectError(err.toFile());
             builder.environment().remove("JAVA_TOOL_OPTIONS");
             Process process = builder.start();
             if (!process.waitFor(60, TimeUnit.SECONDS)) {

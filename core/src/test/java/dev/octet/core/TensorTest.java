@@ -151,7 +151,8 @@ class TensorTest {
     void overflowIsRefused() {
         assertTrue(assertThrows(IllegalArgumentException.class,
                 () -> Tensor.allocate(DType.I64, Shape.of(1L << 60))).getMessage().contains("2^63-1 bytes"));
-        assertThrows(IllegalArgumentException.class, () -> Tensor.wrap(MemorySegment.NULL, DType.F32, Shape.of(1L << 62)));
+        assertThrows(IllegalArgumentException.class,
+                () -> Tensor.wrap(MemorySegment.NULL, DType.F32, Shape.of(1L << 62)));
         assertThrows(IllegalArgumentException.class,
                 () -> Tensor.allocateStrided(DType.U8, Shape.of(3, 3), Long.MAX_VALUE, 1));
         assertThrows(IllegalArgumentException.class, () -> Tensor.allocateStrided(DType.U8, Shape.of(3), -1));
@@ -163,7 +164,8 @@ class TensorTest {
     @Test
     void allocatedMemoryIsZeroedAndAligned() {
         for (DType d : DType.values()) {
-            try (Tensor t = Tensor.allocate(d, Shape.of(13, 7)); Tensor s = Tensor.allocateStrided(d, Shape.of(3, 2), 1, 4)) {
+            try (Tensor t = Tensor.allocate(d, Shape.of(13, 7));
+                    Tensor s = Tensor.allocateStrided(d, Shape.of(3, 2), 1, 4)) {
                 assertEquals(0, t.address() % Tensor.ALIGNMENT);
                 assertEquals(91L * d.byteSize(), t.segment().byteSize());
                 assertEquals(-1, t.segment().mismatch(MemorySegment.ofArray(new byte[91 * d.byteSize()])));

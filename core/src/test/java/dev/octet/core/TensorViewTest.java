@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.octet.core.spi.Storage;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -63,8 +65,10 @@ class TensorViewTest {
             assertEquals(t.address(), t.reshape(2, 1, 12).address());
             assertArrayEquals(new long[] {12, 2, 1}, t.reshape(2, 6, 2).strides());
             Tensor half = t.slice(1, 0, 3); // rows with gaps: each row can be split, none can be joined
-            assertArrayEquals(new float[] {0, 1, 2, 6, 7, 8, 12, 13, 14, 18, 19, 20}, half.reshape(2, 2, 3, 1).toFloatArray());
-            assertTrue(assertThrows(IllegalArgumentException.class, () -> half.reshape(12)).getMessage().contains("copy()"));
+            assertArrayEquals(new float[] {0, 1, 2, 6, 7, 8, 12, 13, 14, 18, 19, 20},
+                    half.reshape(2, 2, 3, 1).toFloatArray());
+            assertTrue(assertThrows(IllegalArgumentException.class, () -> half.reshape(12)).getMessage()
+                    .contains("copy()"));
             assertThrows(IllegalArgumentException.class, () -> half.reshape(2, 6));
             assertThrows(IllegalArgumentException.class, () -> t.transpose().reshape(24));
             assertThrows(IllegalArgumentException.class, () -> t.reshape(5, 5));
@@ -183,7 +187,7 @@ class TensorViewTest {
                 back.copyFrom(target.transpose());
                 assertEquals(-1, from.segment().mismatch(back.segment()), d.name());
                 for (int row = 0; row < 13; row++) {
-                    assertEquals(0, to.slice(0, row, row + 1).segment().get(java.lang.foreign.ValueLayout.JAVA_BYTE, 0));
+                    assertEquals(0, to.slice(0, row, row + 1).segment().get(ValueLayout.JAVA_BYTE, 0));
                 }
             }
         }
@@ -214,11 +218,16 @@ class TensorViewTest {
     @Test
     void viewsOfStorageStayInside() {
         try (Tensor t = counting(2, 3)) {
-            dev.octet.core.spi.Storage storage = new HostStorage(t.segment(), null);
-            assertArrayEquals(new float[] {1, 1, 1}, Tensor.view(storage, DType.F32, Shape.of(3), new long[] {0}, 1).toFloatArray());
-            assertArrayEquals(new float[] {1, 3, 5}, Tensor.view(storage, DType.F32, Shape.of(3), new long[] {2}, 1).toFloatArray());
-            assertThrows(IllegalArgumentException.class, () -> Tensor.view(storage, DType.F32, Shape.of(3), new long[] {2}, 2));
-            assertThrows(IllegalArgumentException.class, () -> Tensor.view(storage, DType.F32, Shape.of(1), new long[] {1}, -1));
+            Storage storage = new HostStorage(t.segment(), null);
+            Shape three = Shape.of(3);
+            assertArrayEquals(new float[] {1, 1, 1},
+                    Tensor.view(storage, DType.F32, three, new long[] {0}, 1).toFloatArray());
+            assertArrayEquals(new float[] {1, 3, 5},
+                    Tensor.view(storage, DType.F32, three, new long[] {2}, 1).toFloatArray());
+            assertThrows(IllegalArgumentException.class,
+                    () -> Tensor.view(storage, DType.F32, three, new long[] {2}, 2));
+            assertThrows(IllegalArgumentException.class,
+                    () -> Tensor.view(storage, DType.F32, Shape.of(1), new long[] {1}, -1));
             assertThrows(IllegalArgumentException.class,
                     () -> Tensor.view(storage, DType.F32, Shape.of(1), new long[] {1}, Long.MAX_VALUE));
         }

@@ -9,8 +9,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
  */
 public enum PerformanceCliff {
     /** The Vector API module was not resolved, so scalar code runs. */
-    VECTOR_MODULE_MISSING("module jdk.incubator.vector is not there, so Octet's CPU kernels run as scalar code, many times"
-            + " slower; start the JVM with --add-modules jdk.incubator.vector"),
+    VECTOR_MODULE_MISSING("module jdk.incubator.vector is not there, so Octet's CPU kernels run as scalar code, many"
+            + " times slower; start the JVM with --add-modules jdk.incubator.vector"),
     /** The configured vector width is wider than the CPU's, so vectors are emulated. */
     VECTOR_WIDER_THAN_CPU("octet.vector.bits asks for wider vectors than this CPU has, so they are emulated, many times"
             + " slower; remove the property"),

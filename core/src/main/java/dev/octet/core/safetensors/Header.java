@@ -23,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  * </pre>
  *
  * <p>The text is read three times: once to check and count it without allocating anything, once to note where names and
- * ranges stand, in arrays smaller than the text they come from, so that duplicates, holes and overlaps can be found, and
- * once to make objects. So a file that is refused never costs more memory than it has bytes.
+ * ranges stand, in arrays smaller than the text they come from, so that duplicates, holes and overlaps can be found,
+ * and once to make objects. So a file that is refused never costs more memory than it has bytes.
  */
 final class Header {
     /** The longest header that the reference implementation takes, in bytes. */
@@ -95,7 +95,8 @@ final class Header {
         }
         if (length > file.byteSize() - 8) {
             throw new SafetensorsException(path, null, 0, "the header's length is " + length
-                    + " bytes, but only " + (file.byteSize() - 8) + " follow: the file is cut off or no safetensors file");
+                    + " bytes, but only " + (file.byteSize() - 8)
+                    + " follow: the file is cut off or no safetensors file");
         }
         if (length == 0 || file.get(ValueLayout.JAVA_BYTE, 8) != '{') {
             throw new SafetensorsException(path, null, 8, "the header does not begin with '{'");
@@ -277,8 +278,8 @@ final class Header {
             throw fault(at, "data_offsets [" + begin + ", " + end + "] end before they begin");
         }
         if (end > payload) {
-            throw fault(at, "data_offsets [" + begin + ", " + end + "] lead beyond the end of the file, whose payload has "
-                    + payload + " bytes");
+            throw fault(at, "data_offsets [" + begin + ", " + end
+                    + "] lead beyond the end of the file, whose payload has " + payload + " bytes");
         }
     }
 
@@ -292,7 +293,8 @@ final class Header {
             }
             bits = type == null ? 0 : Math.multiplyExact(elements, (long) type.bits());
         } catch (ArithmeticException e) {
-            throw fault(shapeAt, "the size of shape " + Arrays.toString(Arrays.copyOf(dims, rank)) + " overflows 64 bits");
+            throw fault(shapeAt,
+                    "the size of shape " + Arrays.toString(Arrays.copyOf(dims, rank)) + " overflows 64 bits");
         }
         if (type != null && bits % 8 != 0) {
             throw fault(shapeAt, elements + " elements of " + type + " do not fill whole bytes");
@@ -317,7 +319,8 @@ final class Header {
             if (begins[i] != covered) {
                 nameAt = names[i];
                 throw fault(dataStart + Math.min(begins[i], covered), begins[i] > covered
-                        ? "nothing describes the bytes [" + covered + ", " + begins[i] + ") of the payload before it: a hole"
+                        ? "nothing describes the bytes [" + covered + ", " + begins[i]
+                                + ") of the payload before it: a hole"
                         : "its bytes [" + begins[i] + ", " + ends[i] + ") of the payload overlap those of another,"
                                 + " which end at " + covered);
             }

@@ -18,12 +18,12 @@ import java.util.Set;
  * A safetensors file, mapped into memory. Opening reads the header and checks every rule of the format; tensors are
  * views of the mapping, read-only and paged in when they are used.
  *
- * <p>Refused, with a {@link SafetensorsException}: a header that is longer than 100,000,000 bytes or than the file, does
- * not begin with <code>{</code>, is no strict UTF-8 or JSON, or has anything but spaces behind it; duplicate names,
- * metadata keys or fields; metadata that is not a string; a missing or unknown field; sizes and offsets that are not
- * plain non-negative integers; a range that ends before it begins, leads beyond the file, or has not the size that dtype
- * and shape ask for, overflow included; ranges that overlap or leave a byte of the payload undescribed; more than 64
- * dimensions. Tensors of no elements, tensors of no dimensions and payloads at any alignment are legal.
+ * <p>Refused, with a {@link SafetensorsException}: a header that is longer than 100,000,000 bytes or than the file,
+ * does not begin with <code>{</code>, is no strict UTF-8 or JSON, or has anything but spaces behind it; duplicate
+ * names, metadata keys or fields; metadata that is not a string; a missing or unknown field; sizes and offsets that are
+ * not plain non-negative integers; a range that ends before it begins, leads beyond the file, or has not the size that
+ * dtype and shape ask for, overflow included; ranges that overlap or leave a byte of the payload undescribed; more than
+ * 64 dimensions. Tensors of no elements, tensors of no dimensions and payloads at any alignment are legal.
  *
  * <p>The tensors of a dtype that {@link DType} lacks are listed, and refused when read.
  *
@@ -57,7 +57,7 @@ public final class Safetensors implements TensorSource {
     public static Safetensors open(Path file) throws IOException {
         if (Files.exists(file) && !Files.isRegularFile(file)) {
             throw new SafetensorsException(file, null, -1,
-                    "this is not a regular file" + (Files.isDirectory(file) ? "; TensorSource.open takes folders" : ""));
+                    "this is no regular file" + (Files.isDirectory(file) ? "; TensorSource.open takes folders" : ""));
         }
         Arena arena = Arena.ofShared();
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {

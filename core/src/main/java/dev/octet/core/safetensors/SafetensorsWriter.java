@@ -27,8 +27,9 @@ import java.util.UUID;
  * Writes safetensors files.
  *
  * <p>The same tensors make the same bytes: wider elements come first and then names decide, so that every tensor is
- * aligned to its elements in a payload that begins at a multiple of 8. The file is written beside its place under another
- * name, forced to the disk and renamed: whoever opens the path finds the old file or the new one, never a part of one.
+ * aligned to its elements in a payload that begins at a multiple of 8. The file is written beside its place under
+ * another name, forced to the disk and renamed: whoever opens the path finds the old file or the new one, never a part
+ * of one.
  */
 public final class SafetensorsWriter {
     /** How much of a strided tensor is gathered at a time, and of any tensor is handed to the system at once. */
@@ -43,8 +44,8 @@ public final class SafetensorsWriter {
      * @param tensors the tensors by name; on the CPU
      * @param metadata pairs for {@code __metadata__}; may be empty
      * @throws IllegalArgumentException if a name or a metadata string is no valid Unicode, a name is
-     *     {@code __metadata__}, a tensor is not on the CPU or has more than 64 dimensions, or the header would be longer
-     *     than 100,000,000 bytes; nothing was written then
+     *     {@code __metadata__}, a tensor is not on the CPU or has more than 64 dimensions, or the header would be
+     *     longer than 100,000,000 bytes; nothing was written then
      * @throws IllegalStateException if a tensor is closed
      * @throws IOException if writing fails; the path then holds what it held before
      */

@@ -100,8 +100,9 @@ class CpuConfigTest {
     void coreWorksWithoutTheVectorModuleAndWarnsOnce() throws Exception {
         Result r = ForkedJvm.run(UseAll.class, List.of());
         assertEquals(0, r.exit(), r.err());
-        assertTrue(r.out().startsWith("[1.0, 4.0, 2.0, 5.0, 3.0, 6.0][1.0, 4.0, 2.0, 5.0, 3.0, 6.0]{a=b}\n[2, 3]\n"), r.out());
-        assertTrue(r.out().contains("vectors  none, scalar code (module jdk.incubator.vector is missing: " + REMEDY + ")"),
+        String values = "[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]";
+        assertTrue(r.out().startsWith(values + values + "{a=b}\n[2, 3]\n"), r.out());
+        assertTrue(r.out().contains("none, scalar code (module jdk.incubator.vector is missing: " + REMEDY + ")"),
                 r.out());
         assertTrue(r.out().endsWith("bits 00\n"), r.out());
         assertEquals(1, count(r.err(), "WARNING"), r.err());

@@ -52,8 +52,8 @@ class PerformanceCliffTest {
     @Test
     void isLoggedOnceAndRecordedOnce() throws Exception {
         Result r = ForkedJvm.run(ReportOften.class, List.of());
-        assertEquals("before false\nafter true\nevent dev.octet.PerformanceCliff GEMM_OPERAND_COPIED true true\n", r.out(),
-                r.err());
+        assertEquals("before false\nafter true\nevent dev.octet.PerformanceCliff GEMM_OPERAND_COPIED true true\n",
+                r.out(), r.err());
         String remedy = PerformanceCliff.GEMM_OPERAND_COPIED.remedy();
         assertTrue(r.err().contains("WARNING: " + remedy), r.err());
         assertEquals(r.err().indexOf(remedy), r.err().lastIndexOf(remedy));

@@ -24,7 +24,8 @@ class PhysicalCoresTest {
     }
 
     private int count(String allowed, int available) throws IOException {
-        Path status = Files.writeString(folder.resolve("status"), "Name:\tjava\nCpus_allowed_list:\t" + allowed + "\nX:\t1\n");
+        Path status = Files.writeString(folder.resolve("status"),
+                "Name:\tjava\nCpus_allowed_list:\t" + allowed + "\nX:\t1\n");
         return PhysicalCores.count(folder, status, available);
     }
 

@@ -19,7 +19,8 @@ class JsonReaderTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"{}", "[]", " [ ] ", "0", "-0", "-1.5e+300", "1E-2", "true", "false", "null", "\"\"",
-        "[1,[2,[3]],{\"a\":{\"b\":[]}},\"x\"]", "{\"a\":1,\"a\":2}", "\"\\ud834\\udd1e\\u0000\"", "\t\r\n{ \"k\" : [ ] }"})
+        "[1,[2,[3]],{\"a\":{\"b\":[]}},\"x\"]", "{\"a\":1,\"a\":2}", "\"\\ud834\\udd1e\\u0000\"",
+        "\t\r\n{ \"k\" : [ ] }"})
     void legalTextIsPassed(String text) {
         JsonReader json = reader(text);
         json.skip();
@@ -80,7 +81,7 @@ class JsonReaderTest {
     void integersReachTheirLimit() {
         assertEquals(Long.MAX_VALUE, reader("9223372036854775807").integer());
         assertEquals(0, reader(" 0 ").integer());
-        for (String bad : new String[] {"9223372036854775808", "-1", "1.0", "1e3", "00", "", "a", "99999999999999999999"}) {
+        for (String bad : new String[] {"9223372036854775808", "-1", "1.0", "1e3", "00", "", "a", "9".repeat(20)}) {
             assertThrows(JsonException.class, () -> reader(bad).integer(), bad);
         }
     }

@@ -64,8 +64,10 @@ record Attack(String name, byte[] bytes, String fault) {
             new Attack("duplicate-field-escaped", file("{\"a\":{\"shape\":[4],\"sh\\u0061pe\":[1],\"dtype\":\"U8\","
                     + "\"data_offsets\":[0,4]}}", 4), "shape occurs twice"),
             new Attack("missing-dtype", file("{\"a\":{\"shape\":[4],\"data_offsets\":[0,4]}}", 4), "dtype is missing"),
-            new Attack("missing-shape", file("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,4]}}", 4), "shape is missing"),
-            new Attack("missing-offsets", file("{\"a\":{\"dtype\":\"U8\",\"shape\":[4]}}", 4), "data_offsets is missing"),
+            new Attack("missing-shape", file("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,4]}}", 4),
+                    "shape is missing"),
+            new Attack("missing-offsets", file("{\"a\":{\"dtype\":\"U8\",\"shape\":[4]}}", 4),
+                    "data_offsets is missing"),
             new Attack("empty-entry", file("{\"a\":{}}", 0), "dtype is missing"),
             new Attack("unknown-field", file("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4],"
                     + "\"device\":\"cuda\"}}", 4), "no field 'device'"),
@@ -123,7 +125,8 @@ record Attack(String name, byte[] bytes, String fault) {
                     "a string"),
             new Attack("metadata-value-is-a-number", file("{\"__metadata__\":{\"a\":1}}", 0), "a string"),
             new Attack("metadata-value-is-nested", file("{\"__metadata__\":{\"a\":{}}}", 0), "a string"),
-            new Attack("metadata-twice", file("{\"__metadata__\":{},\"__metadata__\":{}}", 0), "__metadata__ occurs twice"),
+            new Attack("metadata-twice", file("{\"__metadata__\":{},\"__metadata__\":{}}", 0),
+                    "__metadata__ occurs twice"),
             new Attack("metadata-twice-escaped", file("{\"__metadata__\":{},\"__met\\u0061data__\":{}}", 0),
                     "__metadata__ occurs twice"),
             new Attack("metadata-key-twice", file("{\"__metadata__\":{\"a\":\"1\",\"b\":\"\",\"\\u0061\":\"2\"}}", 0),
@@ -140,11 +143,13 @@ record Attack(String name, byte[] bytes, String fault) {
     }
 
     static String entry(String name, String dtype, String shape, String offsets) {
-        return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}";
+        return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets
+                + "}";
     }
 
     private static byte[] entryFile(String dtype, String shape, String offsets, int payload) {
-        return file("{\"w\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}", payload);
+        return file("{\"w\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}",
+                payload);
     }
 
     private static byte[] latin1(String header, int payload) {

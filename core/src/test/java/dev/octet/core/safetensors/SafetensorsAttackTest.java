@@ -35,7 +35,7 @@ class SafetensorsAttackTest {
         SafetensorsException e = refused(file);
         assertTrue(e.getMessage().startsWith(file.toString()), e.getMessage());
         assertTrue(e.getMessage().contains(attack.fault()), e.getMessage());
-        assertTrue(e.getMessage().length() < file.toString().length() + 1500, "a message of " + e.getMessage().length());
+        assertTrue(e.getMessage().length() < file.toString().length() + 1500, e.getMessage());
         assertTrue(e.position() >= 0 && e.position() <= attack.bytes().length, e.getMessage());
         assertTrue(e.getMessage().contains("byte " + e.position()), e.getMessage());
         assertEquals(file, e.file());
@@ -55,8 +55,8 @@ class SafetensorsAttackTest {
                         + "\"data_offsets\":[0,0]}") + "}", 0), "'' occurs twice"),
                 new Attack("metadata-then-a-duplicate", Attack.file("{\"__metadata__\":{"
                         + list(10 * n, i -> "\"" + i + "\":\"\"") + ",\"5\":\"\"}}", 0), "'5' occurs twice"),
-                new Attack("smallest-metadata", Attack.file("{\"__metadata__\":{" + list(10 * n, i -> "\"\":\"\"") + "}}",
-                        0), "'' occurs twice"),
+                new Attack("smallest-metadata", Attack.file("{\"__metadata__\":{"
+                        + list(10 * n, i -> "\"\":\"\"") + "}}", 0), "'' occurs twice"),
                 new Attack("long-name", Attack.file("{\"" + "n".repeat(1 << 20) + "\":{}}", 0), "dtype is missing"),
                 new Attack("long-names-that-share-a-beginning", Attack.file("{" + list(50, i -> zero("n".repeat(20_000)
                         + i % 49)) + "}", 0), "occurs twice"),
@@ -110,7 +110,8 @@ class SafetensorsAttackTest {
 
     @Test
     void everyPrefixOfAGoodFileIsRefused() throws IOException {
-        byte[] good = Attack.file("{\"__metadata__\":{\"k\":\"v\"}," + Attack.entry("a", "U8", "[2,2]", "[0,4]") + "}  ", 4);
+        byte[] good = Attack.file("{\"__metadata__\":{\"k\":\"v\"},"
+                + Attack.entry("a", "U8", "[2,2]", "[0,4]") + "}  ", 4);
         for (int n = 0; n < good.length; n++) {
             Path file = Files.write(folder.resolve("p.safetensors"), java.util.Arrays.copyOf(good, n));
             refused(file);

@@ -33,7 +33,8 @@ class SafetensorsTest {
     @Test
     void readsAnUnalignedPayloadInPlace() throws IOException {
         // A header of 8k+1 bytes, and a byte in front of the floats: nothing is aligned.
-        String header = "{" + Attack.entry("u", "U8", "[1]", "[0,1]") + "," + Attack.entry("f", "F32", "[2]", "[1,9]") + "}";
+        String header = "{" + Attack.entry("u", "U8", "[1]", "[0,1]") + ","
+                + Attack.entry("f", "F32", "[2]", "[1,9]") + "}";
         header += " ".repeat(Math.floorMod(1 - header.length(), 8));
         Path file = write(header, (byte) 7, (byte) 0, (byte) 0, (byte) 0x80, (byte) 0x3F, (byte) 0, (byte) 0, (byte) 0,
                 (byte) 0xC0);
@@ -139,7 +140,7 @@ class SafetensorsTest {
         }
         assertThrows(NoSuchFileException.class, () -> Safetensors.open(folder.resolve("none")));
         assertTrue(assertThrows(SafetensorsException.class, () -> Safetensors.open(folder)).getMessage()
-                .contains("not a regular file"));
+                .contains("no regular file"));
     }
 
     @Test

@@ -68,7 +68,8 @@ class SafetensorsWriterTest {
         }
         tensors.put("larger than a chunk, transposed", random(DType.F32, 700, 1021).transpose());
         tensors.put("larger than a chunk", random(DType.I64, 1, 3, 100_003));
-        tensors.put("one row larger than a chunk", random(DType.U8, 1 << 22).reshape(1 << 21, 2).transpose().slice(0, 1, 2));
+        tensors.put("one row larger than a chunk",
+                random(DType.U8, 1 << 22).reshape(1 << 21, 2).transpose().slice(0, 1, 2));
         Map<String, String> metadata = Map.of("format", "pt", "quote\"\\\n\u0001", "\u4f60\uD83D\uDE00");
         Path file = folder.resolve("all.safetensors");
         SafetensorsWriter.write(file, tensors, metadata);
@@ -92,7 +93,8 @@ class SafetensorsWriterTest {
         tensors.put("a", Tensor.of(new float[] {1}, 1, 1));
         Path file = folder.resolve("f.safetensors");
         SafetensorsWriter.write(file, tensors, Map.of("k", "v"));
-        String header = "{\"__metadata__\":{\"k\":\"v\"},\"a\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+        String header = "{\"__metadata__\":{\"k\":\"v\"},"
+                + "\"a\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
                 + "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}";
         header += " ".repeat(Math.floorMod(-header.length(), 8));
         byte[] expected = Attack.file(header, 5);

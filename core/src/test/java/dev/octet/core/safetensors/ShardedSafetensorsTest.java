@@ -33,7 +33,8 @@ class ShardedSafetensorsTest {
         try (Tensor one = Tensor.of(new float[] {1}, 1); Tensor two = Tensor.of(new float[] {2}, 1);
                 Tensor three = Tensor.of(new float[] {3}, 1)) {
             SafetensorsWriter.write(folder.resolve("model-1.safetensors"), Map.of("a", one), Map.of());
-            SafetensorsWriter.write(folder.resolve("model-2.safetensors"), Map.of("b", two, "c", three, "d", one), Map.of());
+            SafetensorsWriter.write(folder.resolve("model-2.safetensors"), Map.of("b", two, "c", three, "d", one),
+                    Map.of());
         }
     }
 
