@@ -22,8 +22,8 @@ import java.util.ServiceLoader;
  *
  * <p><b>Lifetime</b> follows {@code java.lang.foreign}. A tensor made by {@link #allocate(DType, Shape)} owns its
  * memory and frees it on {@link #close()}; one made from an {@link Arena} or by wrapping lives as long as that memory.
- * A view ({@link #slice}, {@link #transpose}, {@link #reshape}) shares the memory and never owns it. Any use of a tensor
- * that was closed, or whose memory is gone, throws {@link IllegalStateException}; closing twice is harmless.
+ * A view ({@link #slice}, {@link #transpose}, {@link #reshape}) shares the memory and never owns it. Any use of a
+ * tensor that was closed, or whose memory is gone, throws {@link IllegalStateException}; closing twice is harmless.
  *
  * <p><b>Threads.</b> The descriptor is immutable and may be shared. Reading from several threads is safe; writing while
  * another thread reads or writes the same elements, or closing while an operation runs, is the caller's error. Memory
