@@ -205,11 +205,11 @@ class CastTest {
             fp8.cast(codes.view(), back.view(), Overflow.SATURATE);
             for (long r = 0; r < size[0]; r++) {
                 for (long c = 0; c < size[1]; c++) {
-                    byte expected = Fp8Codec.encode(format, x.view().getFloat(r, c), Overflow.SATURATE);
+                    byte expected = Fp8Codec.encode(format, x.get(r, c), Overflow.SATURATE);
                     if (expected != codes.code(r, c)
-                            || Fp8Codec.decode(format, expected) != back.view().getFloat(r, c)) {
+                            || Fp8Codec.decode(format, expected) != back.get(r, c)) {
                         assertEquals(expected, codes.code(r, c), what + " at " + r + "," + c);
-                        assertEquals(Fp8Codec.decode(format, expected), back.view().getFloat(r, c), what);
+                        assertEquals(Fp8Codec.decode(format, expected), back.get(r, c), what);
                     }
                 }
             }

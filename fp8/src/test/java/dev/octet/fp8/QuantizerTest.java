@@ -25,7 +25,7 @@ class QuantizerTest {
     private static final DType[] FORMATS = {DType.F8_E4M3, DType.F8_E5M2};
     private static final DType[] WIDE = {DType.F32, DType.BF16, DType.F16};
     private static final long[][] SIZES = {{0, 0}, {0, 130}, {129, 0}, {1, 1}, {1, 128}, {7, 13}, {13, 127}, {127, 129},
-        {128, 128}, {129, 576}, {130, 1021}, {300, 33}, {1, 9000}, {259, 2100}};
+        {128, 128}, {129, 576}, {130, 1021}, {300, 33}, {1, 9000}, {140, 1100}};
 
     private static List<Scaling> scalings() {
         List<Scaling> all = new ArrayList<>();
@@ -73,10 +73,14 @@ class QuantizerTest {
                 }
             }
         }
+        MemorySegment e = expected.codes().segment();
+        MemorySegment a = actual.codes().segment();
         for (long r = 0; r < expected.rows(); r++) {
             for (long c = 0; c < expected.columns(); c++) {
-                if (code(expected, r, c) != code(actual, r, c)) {
-                    assertEquals(Integer.toHexString(code(expected, r, c)), Integer.toHexString(code(actual, r, c)),
+                byte wanted = e.get(ValueLayout.JAVA_BYTE, r * expected.codes().stride(0) + c * expected.codes().stride(1));
+                byte got = a.get(ValueLayout.JAVA_BYTE, r * actual.codes().stride(0) + c * actual.codes().stride(1));
+                if (wanted != got) {
+                    assertEquals(Integer.toHexString(wanted & 0xFF), Integer.toHexString(got & 0xFF),
                             what + ": code " + r + "," + c);
                 }
             }
@@ -147,8 +151,8 @@ class QuantizerTest {
             Fp8.on(backend).dequantize(actual.view(), back.view());
             for (long r = 0; r < size[0]; r++) {
                 for (long c = 0; c < size[1]; c++) {
-                    float e = expectedBack.view().getFloat(r, c);
-                    float a = back.view().getFloat(r, c);
+                    float e = expectedBack.get(r, c);
+                    float a = back.get(r, c);
                     if (Float.floatToIntBits(e) != Float.floatToIntBits(a)) {
                         assertEquals(e, a, what + ": dequantised " + r + "," + c);
                     }

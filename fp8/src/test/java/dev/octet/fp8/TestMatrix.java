@@ -11,7 +11,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
 
 /** A matrix in poisoned memory, seen through one of several layouts: what lies around it must stay as it is. */
-record TestMatrix(Tensor memory, Tensor view) implements AutoCloseable {
+record TestMatrix(Tensor memory, Tensor view, MemorySegment segment) implements AutoCloseable {
     static final int DENSE = 0;
     /** Rows and columns are left free on every side, so that nothing is aligned. */
     static final int WINDOW = 1;
@@ -34,7 +34,7 @@ record TestMatrix(Tensor memory, Tensor view) implements AutoCloseable {
             default -> memory.slice(2, 1, 2).slice(0, 0, rows).slice(1, 0, columns).reshape(rows, columns);
         };
         memory.segment().fill(POISON);
-        return new TestMatrix(memory, view);
+        return new TestMatrix(memory, view, view.segment());
     }
 
     void fill(SplittableRandom random, double range) {
@@ -46,7 +46,7 @@ record TestMatrix(Tensor memory, Tensor view) implements AutoCloseable {
     }
 
     void set(long row, long column, float value) {
-        MemorySegment s = view.segment();
+        MemorySegment s = segment;
         long at = row * view.stride(0) + column * view.stride(1);
         switch (view.dtype()) {
             case F32 -> s.set(ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * at, value);
@@ -56,20 +56,32 @@ record TestMatrix(Tensor memory, Tensor view) implements AutoCloseable {
     }
 
     byte code(long row, long column) {
-        return view.segment().get(ValueLayout.JAVA_BYTE, row * view.stride(0) + column * view.stride(1));
+        return segment.get(ValueLayout.JAVA_BYTE, row * view.stride(0) + column * view.stride(1));
+    }
+
+    float get(long row, long column) {
+        long at = row * view.stride(0) + column * view.stride(1);
+        return switch (view.dtype()) {
+            case F32 -> segment.get(ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * at);
+            case BF16 -> BFloat16.toFloat(segment.get(ValueLayout.JAVA_SHORT_UNALIGNED, 2 * at));
+            default -> Float.float16ToFloat(segment.get(ValueLayout.JAVA_SHORT_UNALIGNED, 2 * at));
+        };
     }
 
     /** Writes poison over the matrix itself: then all of the memory must hold nothing else. */
     void assertSurroundingsUntouched(String what) {
         int size = view.dtype().byteSize();
-        MemorySegment s = view.segment();
         for (long r = 0; r < view.dim(0); r++) {
             for (long c = 0; c < view.dim(1); c++) {
-                s.asSlice((r * view.stride(0) + c * view.stride(1)) * size, size).fill(POISON);
+                for (int i = 0; i < size; i++) {
+                    long at = (r * view.stride(0) + c * view.stride(1)) * size + i;
+                    segment.set(ValueLayout.JAVA_BYTE, at, POISON);
+                }
             }
         }
-        for (long i = 0; i < memory.segment().byteSize(); i++) {
-            byte b = memory.segment().get(ValueLayout.JAVA_BYTE, i);
+        MemorySegment all = memory.segment();
+        for (long i = 0; i < all.byteSize(); i++) {
+            byte b = all.get(ValueLayout.JAVA_BYTE, i);
             if (b != POISON) {
                 assertEquals(POISON, b, what + ": byte " + i + " outside the matrix was written");
             }

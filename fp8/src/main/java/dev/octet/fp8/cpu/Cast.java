@@ -95,19 +95,21 @@ final class Cast {
         long rowBytes = x.rowBytes();
         boolean bf16 = x.dtype() == DType.BF16;
         if (!x.isDirect()) {
-            floats = Scratch.get(Slots.FLOATS, 4 * n * m);
-            x.gatherFloats(row, n, column, m, floats);
+            long pitch = MatrixView.pitch(m);
+            floats = Scratch.get(Slots.FLOATS, 4 * n * pitch);
+            x.gatherFloats(kernels, row, n, column, m, floats, pitch);
             at = 0;
-            rowBytes = 4 * m;
+            rowBytes = 4 * pitch;
             bf16 = false;
         }
         if (y.isDirect()) {
             kernels.cast(floats, bf16, at, rowBytes, n, m, format, y.segment(), y.byteOffset(row, column),
                     y.rowBytes());
         } else {
-            MemorySegment codes = Scratch.get(Slots.CODES, n * m);
-            kernels.cast(floats, bf16, at, rowBytes, n, m, format, codes, 0, m);
-            y.scatterCodes(row, n, column, m, codes);
+            long pitch = MatrixView.pitch(m);
+            MemorySegment codes = Scratch.get(Slots.CODES, n * pitch);
+            kernels.cast(floats, bf16, at, rowBytes, n, m, format, codes, 0, pitch);
+            y.scatterCodes(row, n, column, m, codes, pitch);
         }
     }
 
@@ -116,18 +118,20 @@ final class Cast {
         long at = x.byteOffset(row, column);
         long rowBytes = x.rowBytes();
         if (!x.isDirect()) {
-            codes = Scratch.get(Slots.CODES, n * m);
-            x.gatherCodes(row, n, column, m, codes);
+            long pitch = MatrixView.pitch(m);
+            codes = Scratch.get(Slots.CODES, n * pitch);
+            x.gatherCodes(row, n, column, m, codes, pitch);
             at = 0;
-            rowBytes = m;
+            rowBytes = pitch;
         }
         if (y.isDirect()) {
             kernels.decodeBlocks(codes, at, rowBytes, n, m, format, ONES, 0, y.segment(), y.dtype() == DType.BF16,
                     y.byteOffset(row, column), y.rowBytes());
         } else {
-            MemorySegment floats = Scratch.get(Slots.FLOATS, 4 * n * m);
-            kernels.decodeBlocks(codes, at, rowBytes, n, m, format, ONES, 0, floats, false, 0, 4 * m);
-            y.scatterFloats(row, n, column, m, floats);
+            long pitch = MatrixView.pitch(m);
+            MemorySegment floats = Scratch.get(Slots.FLOATS, 4 * n * pitch);
+            kernels.decodeBlocks(codes, at, rowBytes, n, m, format, ONES, 0, floats, false, 0, 4 * pitch);
+            y.scatterFloats(kernels, row, n, column, m, floats, pitch);
         }
     }
 }

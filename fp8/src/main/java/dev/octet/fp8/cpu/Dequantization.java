@@ -44,19 +44,25 @@ final class Dequantization {
         }
         MatrixView out = MatrixView.of(target);
         boolean shared = isShared() && Tiles.isShared(out.segment());
+        Tiles.Body body = (row, n, column, m) -> {
+            if (out.isDirect()) {
+                tile(row, n, column, m, out.segment(), out.dtype(), out.byteOffset(row, column),
+                        out.rowBytes());
+            } else {
+                long pitch = MatrixView.pitch(m);
+                MemorySegment y = Scratch.get(Slots.FLOATS, 4 * n * pitch);
+                tile(row, n, column, m, y, DType.F32, 0, 4 * pitch);
+                out.scatterFloats(kernels, row, n, column, m, y, pitch);
+            }
+        };
+        if (granularity == Granularity.BLOCK_128X1) {
+            // The scales of a tile's columns are prepared once for all of its rows.
+            Tiles.run(pool, shared, rows, columns, Granularity.BLOCK, TILE_COLUMNS, body);
+            return;
+        }
         // In place, the longer a tile's rows the better; through scratch, both layouts should use whole cache lines.
         long tileColumns = Math.min(columns, codes.isDirect() && out.isDirect() ? DIRECT_COLUMNS : TILE_COLUMNS);
-        Tiles.run(pool, shared, rows, columns, Math.max(1, Tiles.TILE_ELEMENTS / tileColumns), tileColumns,
-                (row, n, column, m) -> {
-                    if (out.isDirect()) {
-                        tile(row, n, column, m, out.segment(), out.dtype(), out.byteOffset(row, column),
-                                out.rowBytes());
-                    } else {
-                        MemorySegment y = Scratch.get(Slots.FLOATS, 4 * n * m);
-                        tile(row, n, column, m, y, DType.F32, 0, 4 * m);
-                        out.scatterFloats(row, n, column, m, y);
-                    }
-                });
+        Tiles.run(pool, shared, rows, columns, Math.max(1, Tiles.TILE_ELEMENTS / tileColumns), tileColumns, body);
     }
 
     /**
@@ -68,10 +74,11 @@ final class Dequantization {
         long fromAt = codes.byteOffset(row, column);
         long fromRowBytes = codes.rowBytes();
         if (!codes.isDirect()) {
-            from = Scratch.get(Slots.SOURCE_CODES, n * m);
-            codes.gatherCodes(row, n, column, m, from);
+            long pitch = MatrixView.pitch(m);
+            from = Scratch.get(Slots.SOURCE_CODES, n * pitch);
+            codes.gatherCodes(row, n, column, m, from, pitch);
             fromAt = 0;
-            fromRowBytes = m;
+            fromRowBytes = pitch;
         }
         boolean bf16 = dtype == DType.BF16;
         long blockRows = granularity.blockRows() == 1 ? Long.MAX_VALUE : granularity.blockRows();

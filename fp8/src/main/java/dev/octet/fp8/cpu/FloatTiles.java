@@ -9,22 +9,22 @@ interface FloatTiles {
     /** The matrix that tiles can be read from in place, or null if they have to be made with {@link #fill}. */
     @Nullable MatrixView direct();
 
-    /** Writes a tile as dense F32. */
-    void fill(long row, long rows, long column, long columns, MemorySegment to);
+    /** Writes a tile as F32 with rows {@code pitch} elements apart. */
+    void fill(long row, long rows, long column, long columns, MemorySegment to, long pitch);
 
     /** Whether threads other than the caller may read it. */
     boolean isShared();
 
     /** A matrix of floats. */
-    record OfMatrix(MatrixView matrix) implements FloatTiles {
+    record OfMatrix(TileKernels kernels, MatrixView matrix) implements FloatTiles {
         @Override
         public @Nullable MatrixView direct() {
             return matrix.isDirect() ? matrix : null;
         }
 
         @Override
-        public void fill(long row, long rows, long column, long columns, MemorySegment to) {
-            matrix.gatherFloats(row, rows, column, columns, to);
+        public void fill(long row, long rows, long column, long columns, MemorySegment to, long pitch) {
+            matrix.gatherFloats(kernels, row, rows, column, columns, to, pitch);
         }
 
         @Override
@@ -41,8 +41,8 @@ interface FloatTiles {
         }
 
         @Override
-        public void fill(long row, long rows, long column, long columns, MemorySegment to) {
-            matrix.tile(row, rows, column, columns, to, DType.F32, 0, 4 * columns);
+        public void fill(long row, long rows, long column, long columns, MemorySegment to, long pitch) {
+            matrix.tile(row, rows, column, columns, to, DType.F32, 0, 4 * pitch);
         }
 
         @Override

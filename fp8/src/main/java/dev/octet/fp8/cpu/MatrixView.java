@@ -22,6 +22,9 @@ record MatrixView(MemorySegment segment, DType dtype, long rowStride, long colum
     static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     static final ValueLayout.OfByte I8 = ValueLayout.JAVA_BYTE;
 
+    /** Rows and columns that are copied at a time: few enough for the first-level cache whatever the strides are. */
+    private static final long PATCH = 32;
+
     static MatrixView of(Tensor matrix) {
         return new MatrixView(matrix.segment(), matrix.dtype(), matrix.stride(0), matrix.stride(1));
     }
@@ -39,24 +42,50 @@ record MatrixView(MemorySegment segment, DType dtype, long rowStride, long colum
         return rowStride * dtype.byteSize();
     }
 
-    /** Widens a tile of floats to dense F32. */
-    void gatherFloats(long row, long rows, long column, long columns, MemorySegment to) {
-        // The inner loop follows the smaller stride, so that a transposed matrix is read a cache line at a time.
-        boolean byRow = columnStride <= rowStride;
-        long outer = byRow ? rows : columns;
-        long inner = byRow ? columns : rows;
-        long outerFrom = byRow ? rowStride : columnStride;
-        long innerFrom = byRow ? columnStride : rowStride;
-        long outerTo = byRow ? columns : 1;
-        long innerTo = byRow ? 1 : columns;
-        long corner = row * rowStride + column * columnStride;
+    /** Whether neighbours in a column lie closer together than neighbours in a row. */
+    private boolean isTransposed() {
+        return rowStride < columnStride;
+    }
+
+    /**
+     * The pitch of scratch rows for a tile, in elements: not a multiple of a power of two, or all rows of a column
+     * would fight for the same few lines of the first-level cache.
+     */
+    static long pitch(long columns) {
+        return columns + 16;
+    }
+
+    /** Widens a tile of floats to F32 with rows {@code pitch} elements apart. */
+    void gatherFloats(TileKernels kernels, long row, long rows, long column, long columns, MemorySegment to,
+            long pitch) {
+        if (columnStride == 1 && dtype == DType.F16) {
+            for (long r = 0; r < rows; r++) {
+                kernels.widen(segment, byteOffset(row + r, column), columns, to, 4 * r * pitch);
+            }
+            return;
+        }
+        for (long r = 0; r < rows; r += PATCH) {
+            for (long c = 0; c < columns; c += PATCH) {
+                gatherPatch(row + r, Math.min(PATCH, rows - r), column + c, Math.min(PATCH, columns - c), to,
+                        r * pitch + c, pitch);
+            }
+        }
+    }
+
+    private void gatherPatch(long row, long rows, long column, long columns, MemorySegment to, long at, long pitch) {
+        boolean byColumn = isTransposed();
+        long outer = byColumn ? columns : rows;
+        long inner = byColumn ? rows : columns;
+        long innerFrom = byColumn ? rowStride : columnStride;
+        long innerTo = byColumn ? pitch : 1;
         for (long i = 0; i < outer; i++) {
-            long from = corner + i * outerFrom;
-            long at = i * outerTo;
+            long from = byColumn ? row * rowStride + (column + i) * columnStride
+                    : (row + i) * rowStride + column * columnStride;
+            long start = at + (byColumn ? i : i * pitch);
             switch (dtype) {
-                case F32 -> gatherF32(from, innerFrom, inner, to, at, innerTo);
-                case BF16 -> gatherBF16(from, innerFrom, inner, to, at, innerTo);
-                default -> gatherF16(from, innerFrom, inner, to, at, innerTo);
+                case F32 -> gatherF32(from, innerFrom, inner, to, start, innerTo);
+                case BF16 -> gatherBF16(from, innerFrom, inner, to, start, innerTo);
+                default -> gatherF16(from, innerFrom, inner, to, start, innerTo);
             }
         }
     }
@@ -79,73 +108,87 @@ record MatrixView(MemorySegment segment, DType dtype, long rowStride, long colum
         }
     }
 
-    /** Rounds a tile of dense F32 into place. */
-    void scatterFloats(long row, long rows, long column, long columns, MemorySegment from) {
-        boolean byRow = columnStride <= rowStride;
-        long outer = byRow ? rows : columns;
-        long inner = byRow ? columns : rows;
-        long outerTo = byRow ? rowStride : columnStride;
-        long innerTo = byRow ? columnStride : rowStride;
-        long outerFrom = byRow ? columns : 1;
-        long innerFrom = byRow ? 1 : columns;
-        long corner = row * rowStride + column * columnStride;
+    /** Rounds a tile of F32 with rows {@code pitch} elements apart into place. */
+    void scatterFloats(TileKernels kernels, long row, long rows, long column, long columns, MemorySegment from,
+            long pitch) {
+        if (columnStride == 1 && dtype == DType.F16) {
+            for (long r = 0; r < rows; r++) {
+                kernels.narrow(from, 4 * r * pitch, columns, segment, byteOffset(row + r, column));
+            }
+            return;
+        }
+        for (long r = 0; r < rows; r += PATCH) {
+            for (long c = 0; c < columns; c += PATCH) {
+                scatterPatch(row + r, Math.min(PATCH, rows - r), column + c, Math.min(PATCH, columns - c), from,
+                        r * pitch + c, pitch);
+            }
+        }
+    }
+
+    private void scatterPatch(long row, long rows, long column, long columns, MemorySegment from, long at,
+            long pitch) {
+        boolean byColumn = isTransposed();
+        long outer = byColumn ? columns : rows;
+        long inner = byColumn ? rows : columns;
+        long innerTo = byColumn ? rowStride : columnStride;
+        long innerFrom = byColumn ? pitch : 1;
         for (long i = 0; i < outer; i++) {
-            long at = corner + i * outerTo;
-            long source = i * outerFrom;
+            long to = byColumn ? row * rowStride + (column + i) * columnStride
+                    : (row + i) * rowStride + column * columnStride;
+            long start = at + (byColumn ? i : i * pitch);
             switch (dtype) {
-                case F32 -> scatterF32(from, source, innerFrom, inner, at, innerTo);
-                case BF16 -> scatterBF16(from, source, innerFrom, inner, at, innerTo);
-                default -> scatterF16(from, source, innerFrom, inner, at, innerTo);
+                case F32 -> scatterF32(from, start, innerFrom, inner, to, innerTo);
+                case BF16 -> scatterBF16(from, start, innerFrom, inner, to, innerTo);
+                default -> scatterF16(from, start, innerFrom, inner, to, innerTo);
             }
         }
     }
 
-    private void scatterF32(MemorySegment from, long source, long fromStride, long n, long at, long toStride) {
+    private void scatterF32(MemorySegment from, long at, long fromStride, long n, long to, long toStride) {
         for (long i = 0; i < n; i++) {
-            segment.set(F32, 4 * (at + i * toStride), from.get(F32, 4 * (source + i * fromStride)));
+            segment.set(F32, 4 * (to + i * toStride), from.get(F32, 4 * (at + i * fromStride)));
         }
     }
 
-    private void scatterBF16(MemorySegment from, long source, long fromStride, long n, long at, long toStride) {
+    private void scatterBF16(MemorySegment from, long at, long fromStride, long n, long to, long toStride) {
         for (long i = 0; i < n; i++) {
-            segment.set(I16, 2 * (at + i * toStride), BFloat16.fromFloat(from.get(F32, 4 * (source + i * fromStride))));
+            segment.set(I16, 2 * (to + i * toStride), BFloat16.fromFloat(from.get(F32, 4 * (at + i * fromStride))));
         }
     }
 
-    private void scatterF16(MemorySegment from, long source, long fromStride, long n, long at, long toStride) {
+    private void scatterF16(MemorySegment from, long at, long fromStride, long n, long to, long toStride) {
         for (long i = 0; i < n; i++) {
-            segment.set(I16, 2 * (at + i * toStride), Float.floatToFloat16(from.get(F32, 4 * (source + i * fromStride))));
+            segment.set(I16, 2 * (to + i * toStride), Float.floatToFloat16(from.get(F32, 4 * (at + i * fromStride))));
         }
     }
 
-    /** Copies a tile of codes to dense bytes. */
-    void gatherCodes(long row, long rows, long column, long columns, MemorySegment to) {
-        boolean byRow = columnStride <= rowStride;
-        long outer = byRow ? rows : columns;
-        long inner = byRow ? columns : rows;
-        long innerFrom = byRow ? columnStride : rowStride;
-        long innerTo = byRow ? 1 : columns;
-        for (long i = 0; i < outer; i++) {
-            long from = byRow ? byteOffset(row + i, column) : byteOffset(row, column + i);
-            long at = byRow ? i * columns : i;
-            for (long j = 0; j < inner; j++) {
-                to.set(I8, at + j * innerTo, segment.get(I8, from + j * innerFrom));
+    /** Copies a tile of codes to bytes with rows {@code pitch} apart. */
+    void gatherCodes(long row, long rows, long column, long columns, MemorySegment to, long pitch) {
+        for (long r = 0; r < rows; r += PATCH) {
+            for (long c = 0; c < columns; c += PATCH) {
+                copyPatch(segment, byteOffset(row + r, column + c), rowStride, columnStride, Math.min(PATCH, rows - r),
+                        Math.min(PATCH, columns - c), to, r * pitch + c, pitch, 1);
             }
         }
     }
 
-    /** Copies a tile of dense codes into place. */
-    void scatterCodes(long row, long rows, long column, long columns, MemorySegment from) {
-        boolean byRow = columnStride <= rowStride;
-        long outer = byRow ? rows : columns;
-        long inner = byRow ? columns : rows;
-        long innerTo = byRow ? columnStride : rowStride;
-        long innerFrom = byRow ? 1 : columns;
-        for (long i = 0; i < outer; i++) {
-            long at = byRow ? byteOffset(row + i, column) : byteOffset(row, column + i);
-            long source = byRow ? i * columns : i;
-            for (long j = 0; j < inner; j++) {
-                segment.set(I8, at + j * innerTo, from.get(I8, source + j * innerFrom));
+    /** Copies a tile of codes with rows {@code pitch} bytes apart into place. */
+    void scatterCodes(long row, long rows, long column, long columns, MemorySegment from, long pitch) {
+        for (long r = 0; r < rows; r += PATCH) {
+            for (long c = 0; c < columns; c += PATCH) {
+                copyPatch(from, r * pitch + c, pitch, 1, Math.min(PATCH, rows - r), Math.min(PATCH, columns - c),
+                        segment, byteOffset(row + r, column + c), rowStride, columnStride);
+            }
+        }
+    }
+
+    private static void copyPatch(MemorySegment from, long fromAt, long fromRow, long fromColumn, long rows,
+            long columns, MemorySegment to, long toAt, long toRow, long toColumn) {
+        for (long r = 0; r < rows; r++) {
+            long source = fromAt + r * fromRow;
+            long target = toAt + r * toRow;
+            for (long c = 0; c < columns; c++) {
+                to.set(I8, target + c * toColumn, from.get(I8, source + c * fromColumn));
             }
         }
     }

@@ -68,8 +68,9 @@ final class Quantization {
             }
             case BLOCK_128X1 -> run(pool, BLOCK, across, true, this::columnBlocks);
             case BLOCK_128X128 -> run(pool, BLOCK, across, true, this::squareBlocks);
-            case ROW -> wholeRows(pool, inPlace ? WHOLE_ROWS : WHOLE_ROWS_SCRATCH);
-            case TENSOR -> wholeMatrix(pool);
+            case ROW -> wholeRows(pool, inPlace ? WHOLE_ROWS : WHOLE_ROWS_SCRATCH,
+                    inPlace ? DIRECT_ROW_COLUMNS : SCRATCH_COLUMNS);
+            case TENSOR -> wholeMatrix(pool, inPlace ? DIRECT_ROW_COLUMNS : SCRATCH_COLUMNS);
         }
     }
 
@@ -98,23 +99,24 @@ final class Quantization {
         MemorySegment x;
         boolean bf16 = false;
         long at = 0;
-        long rowBytes = 4 * m;
+        long rowBytes = 4 * MatrixView.pitch(m);
         if (d != null) {
             x = d.segment();
             bf16 = d.dtype() == DType.BF16;
             at = d.byteOffset(row, column);
             rowBytes = d.rowBytes();
         } else {
-            x = Scratch.get(Slots.FLOATS, 4 * n * m);
-            source.fill(row, n, column, m, x);
+            x = Scratch.get(Slots.FLOATS, rowBytes * n);
+            source.fill(row, n, column, m, x, rowBytes / 4);
         }
         if (codes.isDirect() || !writesCodes) {
             body.run(row, n, column, m, x, bf16, at, rowBytes, codes.segment(), codes.byteOffset(row, column),
                     codes.rowBytes());
         } else {
-            MemorySegment out = Scratch.get(Slots.CODES, n * m);
-            body.run(row, n, column, m, x, bf16, at, rowBytes, out, 0, m);
-            codes.scatterCodes(row, n, column, m, out);
+            long pitch = MatrixView.pitch(m);
+            MemorySegment out = Scratch.get(Slots.CODES, n * pitch);
+            body.run(row, n, column, m, x, bf16, at, rowBytes, out, 0, pitch);
+            codes.scatterCodes(row, n, column, m, out, pitch);
         }
     }
 
@@ -198,7 +200,7 @@ final class Quantization {
     }
 
     /** Tasks are whole rows, in pieces: first their largest magnitudes, then their codes. */
-    private void wholeRows(CpuPool pool, long tileRows) {
+    private void wholeRows(CpuPool pool, long tileRows, long pieceColumns) {
         Tile maxima = this::maximaOfRows;
         Tile encode = this::encodeRows;
         Tiles.run(pool, shared, rows, columns, tileRows, columns, (row, n, column, m) -> {
@@ -206,14 +208,14 @@ final class Quantization {
             for (long r = 0; r < n; r++) {
                 ofRows.set(I32, 4 * r, 0);
             }
-            for (long c = 0; c < columns; c += DIRECT_COLUMNS) {
-                withTile(row, n, c, Math.min(DIRECT_COLUMNS, columns - c), false, maxima);
+            for (long c = 0; c < columns; c += pieceColumns) {
+                withTile(row, n, c, Math.min(pieceColumns, columns - c), false, maxima);
             }
             for (long r = 0; r < n; r++) {
                 makeScale(ofRows, r, row + r, 0);
             }
-            for (long c = 0; c < columns; c += DIRECT_COLUMNS) {
-                withTile(row, n, c, Math.min(DIRECT_COLUMNS, columns - c), true, encode);
+            for (long c = 0; c < columns; c += pieceColumns) {
+                withTile(row, n, c, Math.min(pieceColumns, columns - c), true, encode);
             }
         });
     }
@@ -224,9 +226,12 @@ final class Quantization {
         MemorySegment ofBlocks = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
         MemorySegment ofRows = Scratch.get(Slots.ROWS, 4 * n);
         kernels.maxBitsOfBlocks(x, bf16, at, rowBytes, n, m, ofBlocks);
-        for (long i = 0; i < n * blocks; i++) {
-            long r = 4 * (i / blocks);
-            ofRows.set(I32, r, Math.max(ofRows.get(I32, r), ofBlocks.get(I32, 4 * i)));
+        for (long r = 0; r < n; r++) {
+            int bits = ofRows.get(I32, 4 * r);
+            for (long b = 0; b < blocks; b++) {
+                bits = Math.max(bits, ofBlocks.get(I32, 4 * (r * blocks + b)));
+            }
+            ofRows.set(I32, 4 * r, bits);
         }
     }
 
@@ -236,9 +241,11 @@ final class Quantization {
         MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
         MemorySegment ofRows = Scratch.get(Slots.ROWS, 4 * n);
         boolean finite = true;
-        for (long i = 0; i < n * blocks; i++) {
-            float factor = ofRows.get(F32, 4 * (i / blocks));
-            factors.set(F32, 4 * i, factor);
+        for (long r = 0; r < n; r++) {
+            float factor = ofRows.get(F32, 4 * r);
+            for (long b = 0; b < blocks; b++) {
+                factors.set(F32, 4 * (r * blocks + b), factor);
+            }
             finite &= factor > 0;
         }
         kernels.encodeBlocks(x, bf16, at, rowBytes, n, m, factors, 4 * blocks, format, out, outAt, outRowBytes);
@@ -248,11 +255,11 @@ final class Quantization {
     }
 
     /** The whole matrix twice; between the passes lie the maxima of the tiles, whose order does not matter. */
-    private void wholeMatrix(CpuPool pool) {
-        long tileRows = Tiles.TILE_ELEMENTS / DIRECT_COLUMNS;
-        long across = Math.ceilDiv(columns, DIRECT_COLUMNS);
+    private void wholeMatrix(CpuPool pool, long tileColumns) {
+        long tileRows = Tiles.TILE_ELEMENTS / tileColumns;
+        long across = Math.ceilDiv(columns, tileColumns);
         int[] max = new int[Math.toIntExact(Math.ceilDiv(rows, tileRows) * across)];
-        run(pool, tileRows, DIRECT_COLUMNS, false,
+        run(pool, tileRows, tileColumns, false,
                 (row, n, column, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
                     long count = n * TileKernels.blocks(m);
                     MemorySegment ofBlocks = Scratch.get(Slots.COLUMNS, 4 * count);
@@ -261,7 +268,7 @@ final class Quantization {
                     for (long i = 0; i < count; i++) {
                         bits = Math.max(bits, ofBlocks.get(I32, 4 * i));
                     }
-                    max[(int) (row / tileRows * across + column / DIRECT_COLUMNS)] = bits;
+                    max[(int) (row / tileRows * across + column / tileColumns)] = bits;
                 });
         int bits = 0;
         for (int b : max) {
@@ -270,7 +277,7 @@ final class Quantization {
         float scale = scales.scale(bits, formatMax);
         scales.store(0, 0, scale);
         float factor = 1f / scale;
-        run(pool, tileRows, DIRECT_COLUMNS, true,
+        run(pool, tileRows, tileColumns, true,
                 (row, n, column, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
                     long blocks = TileKernels.blocks(m);
                     MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * blocks);

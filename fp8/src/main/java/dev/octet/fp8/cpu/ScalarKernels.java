@@ -109,14 +109,36 @@ class ScalarKernels implements TileKernels {
     }
 
     /**
-     * Encodes a piece of a row whose group holds a NaN or an infinity. The factor is NaN or 0, and the products are NaN or zeros;
-     * which sign such a NaN has is up to the processor, so it is made positive.
+     * Encodes a piece of a row whose group holds a NaN or an infinity. The factor is NaN or 0, and the products are NaN
+     * or zeros; which sign such a NaN has is up to the processor, so it is made positive.
      */
     static void encodeNotFinite(MemorySegment x, boolean bf16, long at, long columns, float factor,
             FloatFormat format, MemorySegment codes, long codesAt) {
         for (long c = 0; c < columns; c++) {
             float y = load(x, bf16, at, c) * factor;
             codes.set(I8, codesAt + c, Fp8Codec.encode(format.dtype(), y != y ? Float.NaN : y, Overflow.SATURATE));
+        }
+    }
+
+    @Override
+    public void widen(MemorySegment halves, long halvesAt, long n, MemorySegment y, long at) {
+        widenFrom(0, halves, halvesAt, n, y, at);
+    }
+
+    static void widenFrom(long from, MemorySegment halves, long halvesAt, long n, MemorySegment y, long at) {
+        for (long i = from; i < n; i++) {
+            y.set(F32, at + 4 * i, Float.float16ToFloat(halves.get(I16, halvesAt + 2 * i)));
+        }
+    }
+
+    @Override
+    public void narrow(MemorySegment x, long at, long n, MemorySegment halves, long halvesAt) {
+        narrowFrom(0, x, at, n, halves, halvesAt);
+    }
+
+    static void narrowFrom(long from, MemorySegment x, long at, long n, MemorySegment halves, long halvesAt) {
+        for (long i = from; i < n; i++) {
+            halves.set(I16, halvesAt + 2 * i, Float.floatToFloat16(x.get(F32, at + 4 * i)));
         }
     }
 

@@ -16,7 +16,7 @@ final class ScalarQuantizer {
     }
 
     static void quantize(Tensor source, ScaledTensor target, CpuPool pool) {
-        new Quantization(KERNELS, new FloatTiles.OfMatrix(MatrixView.of(source)), target).run(pool);
+        new Quantization(KERNELS, new FloatTiles.OfMatrix(KERNELS, MatrixView.of(source)), target).run(pool);
     }
 
     static void dequantize(ScaledTensor source, Tensor target, CpuPool pool) {

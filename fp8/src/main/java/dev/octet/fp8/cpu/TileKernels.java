@@ -60,4 +60,10 @@ interface TileKernels {
     /** The same with a scale for each column. */
     void decodeColumns(MemorySegment codes, long codesAt, long codesRowBytes, long rows, long columns,
             FloatFormat format, MemorySegment scales, MemorySegment y, boolean bf16, long at, long rowBytes);
+
+    /** Widens {@code n} F16 to F32. */
+    void widen(MemorySegment halves, long halvesAt, long n, MemorySegment y, long at);
+
+    /** Rounds {@code n} F32 to F16, to nearest, ties to even. */
+    void narrow(MemorySegment x, long at, long n, MemorySegment halves, long halvesAt);
 }

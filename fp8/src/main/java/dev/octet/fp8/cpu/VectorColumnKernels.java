@@ -16,7 +16,7 @@ import jdk.incubator.vector.VectorOperators;
  * The inner loops for one scale per column on the Vector API. They go row by row, so that memory is read as it lies;
  * the scales of a tile's columns stay in the first-level cache.
  */
-final class VectorColumnKernels extends VectorKernels {
+class VectorColumnKernels extends VectorKernels {
     @Override
     public void maxBitsOfColumns(MemorySegment x, boolean bf16, long at, long rowBytes, long rows, long columns,
             MemorySegment max) {

@@ -28,7 +28,7 @@ class VectorKernels extends ScalarKernels {
     /** The same, one in each byte. */
     static final VectorSpecies<Byte> PACKED =
             VectorSpecies.of(byte.class, VectorShape.forBitSize(CpuConfig.vectorBits() / 2));
-    /** One code for each lane of {@link #I}; with 128-bit vectors only half of it is used, as there is no 32-bit one. */
+    /** One code for each lane of {@link #I}; with 128-bit vectors it is half used, as there is none of 32 bits. */
     static final VectorSpecies<Byte> B =
             VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, CpuConfig.vectorBits() / 4)));
     static final long LANES = I.length();
@@ -224,7 +224,8 @@ class VectorKernels extends ScalarKernels {
                         .intoMemorySegment(codes, out + c, LITTLE);
             }
             for (long c = vectorColumns; c < columns; c++) {
-                encodeRow(x, true, row + 2 * c, 1, factors.get(F32, scales + TileKernels.scaleAt(c)), format, codes, out + c);
+                float factor = factors.get(F32, scales + TileKernels.scaleAt(c));
+                encodeRow(x, true, row + 2 * c, 1, factor, format, codes, out + c);
             }
         }
     }
@@ -256,7 +257,8 @@ class VectorKernels extends ScalarKernels {
                 }
             }
             for (long c = vectorColumns; c < columns; c++) {
-                encodeRow(x, false, row + 4 * c, 1, factors.get(F32, scales + TileKernels.scaleAt(c)), format, codes, out + c);
+                float factor = factors.get(F32, scales + TileKernels.scaleAt(c));
+                encodeRow(x, false, row + 4 * c, 1, factor, format, codes, out + c);
             }
         }
     }
@@ -315,7 +317,8 @@ class VectorKernels extends ScalarKernels {
                         .reinterpretAsInts().intoMemorySegment(y, out + 4 * c, LITTLE);
             }
             for (long c = vectorColumns; c < columns; c++) {
-                decodeRow(codes, row + c, 1, format, scales.get(F32, scalesRow + TileKernels.scaleAt(c)), y, false, out + 4 * c);
+                float scale = scales.get(F32, scalesRow + TileKernels.scaleAt(c));
+                decodeRow(codes, row + c, 1, format, scale, y, false, out + 4 * c);
             }
         }
     }
@@ -352,7 +355,8 @@ class VectorKernels extends ScalarKernels {
                 y0.lanewise(VectorOperators.LSHR, 16).or(y1.and(ODD)).intoMemorySegment(y, out + 2 * c, LITTLE);
             }
             for (long c = vectorColumns; c < columns; c++) {
-                decodeRow(codes, row + c, 1, format, scales.get(F32, scalesRow + TileKernels.scaleAt(c)), y, true, out + 2 * c);
+                float scale = scales.get(F32, scalesRow + TileKernels.scaleAt(c));
+                decodeRow(codes, row + c, 1, format, scale, y, true, out + 2 * c);
             }
         }
     }

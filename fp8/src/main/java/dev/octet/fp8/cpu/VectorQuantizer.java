@@ -6,12 +6,12 @@ import dev.octet.fp8.ScaledTensor;
 
 /** Quantisers on the Vector API. */
 final class VectorQuantizer {
-    private static final TileKernels KERNELS = new VectorColumnKernels();
+    private static final TileKernels KERNELS = new VectorHalfKernels();
 
     private VectorQuantizer() {}
 
     static void quantize(Tensor source, ScaledTensor target, CpuPool pool) {
-        new Quantization(KERNELS, new FloatTiles.OfMatrix(MatrixView.of(source)), target).run(pool);
+        new Quantization(KERNELS, new FloatTiles.OfMatrix(KERNELS, MatrixView.of(source)), target).run(pool);
     }
 
     static void dequantize(ScaledTensor source, Tensor target, CpuPool pool) {

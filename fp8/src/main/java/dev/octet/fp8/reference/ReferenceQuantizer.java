@@ -60,10 +60,11 @@ final class ReferenceQuantizer {
     /** One group: returns its scale. */
     private static float quantize(Tensor source, ScaledTensor target, long fromRow, long toRow, long fromColumn,
             long toColumn) {
+        Elements x = new Elements(source);
         float amax = 1e-4f;
         for (long r = fromRow; r < toRow; r++) {
             for (long c = fromColumn; c < toColumn; c++) {
-                amax = Math.max(amax, Math.abs(load(source, r, c))); // NaN if one of them is
+                amax = Math.max(amax, Math.abs(x.load(r, c))); // NaN if one of them is
             }
         }
         float scale = amax / Fp8Codec.max(target.format());
@@ -72,12 +73,14 @@ final class ReferenceQuantizer {
         }
         float factor = 1f / scale;
         MemorySegment codes = target.codes().segment();
+        long rowStride = target.codes().stride(0);
+        long columnStride = target.codes().stride(1);
         for (long r = fromRow; r < toRow; r++) {
             for (long c = fromColumn; c < toColumn; c++) {
-                float y = load(source, r, c) * factor;
+                float y = x.load(r, c) * factor;
                 // The sign of a product that is NaN is up to the processor; here it is always positive.
                 byte code = NearestCode.encode(target.format(), Float.isNaN(y) ? Float.NaN : y, Overflow.SATURATE);
-                codes.set(ValueLayout.JAVA_BYTE, r * target.codes().stride(0) + c * target.codes().stride(1), code);
+                codes.set(ValueLayout.JAVA_BYTE, r * rowStride + c * columnStride, code);
             }
         }
         return scale;
@@ -109,30 +112,27 @@ final class ReferenceQuantizer {
     // ---------------------------------------------------------------------------------------------- dequantise
 
     static void dequantize(ScaledTensor source, Tensor target, CpuPool pool) {
+        Granularity granularity = source.scaling().granularity();
+        MemorySegment codes = source.codes().segment();
+        MemorySegment scales = source.scales().segment();
+        MemorySegment out = target.segment();
         for (long r = 0; r < source.rows(); r++) {
             for (long c = 0; c < source.columns(); c++) {
-                store(target.segment(), target.dtype(), r * target.stride(0) + c * target.stride(1), value(source, r, c));
+                byte code = codes.get(ValueLayout.JAVA_BYTE,
+                        r * source.codes().stride(0) + c * source.codes().stride(1));
+                long scale = r / granularity.blockRows() * source.scales().stride(0)
+                        + c / granularity.blockColumns() * source.scales().stride(1);
+                store(out, target.dtype(), r * target.stride(0) + c * target.stride(1),
+                        NearestCode.decode(source.format(), code) * loadScale(source, scales, scale));
             }
         }
     }
 
-    /** The value of one element of a scaled matrix, in FP32. */
-    static float value(ScaledTensor t, long row, long column) {
-        byte code = t.codes().segment().get(ValueLayout.JAVA_BYTE,
-                row * t.codes().stride(0) + column * t.codes().stride(1));
-        return NearestCode.decode(t.format(), code) * scale(t, row, column);
-    }
-
-    /** The scale of one element of a scaled matrix. */
-    static float scale(ScaledTensor t, long row, long column) {
-        Granularity granularity = t.scaling().granularity();
-        Tensor scales = t.scales();
-        long at = row / granularity.blockRows() * scales.stride(0)
-                + column / granularity.blockColumns() * scales.stride(1);
+    private static float loadScale(ScaledTensor t, MemorySegment scales, long at) {
         if (t.scaling().format() != ScaleFormat.E8M0) {
-            return scales.segment().get(F32, 4 * at);
+            return scales.get(F32, 4 * at);
         }
-        int exponent = scales.segment().get(ValueLayout.JAVA_BYTE, at) & 0xFF;
+        int exponent = scales.get(ValueLayout.JAVA_BYTE, at) & 0xFF;
         return exponent == 0xFF ? Float.NaN : (float) Math.pow(2, exponent - 127);
     }
 
@@ -145,8 +145,15 @@ final class ReferenceQuantizer {
 
     // ---------------------------------------------------------------------------------------------- elements
 
-    private static float load(Tensor t, long row, long column) {
-        return load(t.segment(), t.dtype(), row * t.stride(0) + column * t.stride(1));
+    /** A matrix whose memory is looked up once. */
+    private record Elements(MemorySegment segment, DType dtype, long rowStride, long columnStride) {
+        Elements(Tensor t) {
+            this(t.segment(), t.dtype(), t.stride(0), t.stride(1));
+        }
+
+        float load(long row, long column) {
+            return ReferenceQuantizer.load(segment, dtype, row * rowStride + column * columnStride);
+        }
     }
 
     private static float load(MemorySegment s, DType dtype, long element) {
