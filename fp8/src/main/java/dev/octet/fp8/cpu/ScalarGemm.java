@@ -10,7 +10,6 @@ import dev.octet.fp8.Granularity;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -19,7 +18,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Schedule: one task is a tile of D, 64 rows by 128 columns, whatever the pool, so results do not depend on it. For
  * each block of 128 along K the tile's part of B is decoded into a panel {@code float[128 k][128 n]} and swept once for
- * each row of A; the loops run along n, where C2 vectorises them. Codes' products are exact in FP32, so that a product
+ * each row of A; the loops run along n, where C2 vectorises them, but only as long as each row of the panel is an array
+ * of its own: with offsets into one array it did not, at less than a third of the speed. Codes' products are exact in FP32, so that a product
  * and an addition give the bits of a fused one; a block's products are added in increasing k.
  */
 final class ScalarGemm {
@@ -48,9 +48,9 @@ final class ScalarGemm {
         private static final ThreadLocal<Panels> MINE = ThreadLocal.withInitial(Panels::new);
 
         /** B: {@code [k][n]}. */
-        final float[] panel = new float[BLOCK * BLOCK];
+        final float[][] panel = new float[BLOCK][BLOCK];
         /** A: {@code [m][k]}. */
-        final float[] rows = new float[ROWS * BLOCK];
+        final float[][] rows = new float[ROWS][BLOCK];
         /** D: {@code [m][n]}. */
         final float[] tile = new float[ROWS * BLOCK];
         final float[] sums = new float[BLOCK];
@@ -132,40 +132,36 @@ final class ScalarGemm {
         Arrays.fill(p.tile, 0, rows * BLOCK, 0);
         for (long k = 0; k < a.columns(); k += BLOCK) {
             int length = (int) Math.min(BLOCK, a.columns() - k);
-            decode(a, m, k, rows, length, p.rows, BLOCK, 1);
-            decode(b, n, k, columns, length, p.panel, 1, BLOCK);
+            decode(a, m, k, rows, length, p.rows);
+            decodeTransposed(b, n, k, columns, length, p.panel);
             scales(a, m, k, rows, p.scalesA);
             scales(b, n, k, columns, p.scalesB);
             for (int i = 0; i < rows; i++) {
                 Arrays.fill(p.sums, 0);
+                float[] x = p.rows[i];
+                float[][] y = p.panel;
                 int t = 0;
                 for (; t + 3 < length; t += 4) {
-                    int x = i * BLOCK + t;
-                    add4(p.sums, p.panel, t * BLOCK, columns, p.rows[x], p.rows[x + 1], p.rows[x + 2], p.rows[x + 3]);
+                    add4(p.sums, columns, x[t], y[t], x[t + 1], y[t + 1], x[t + 2], y[t + 2], x[t + 3], y[t + 3]);
                 }
                 for (; t < length; t++) {
-                    add1(p.sums, p.panel, t * BLOCK, columns, p.rows[i * BLOCK + t]);
+                    add1(p.sums, columns, x[t], y[t]);
                 }
                 promote(p.tile, i * BLOCK, p.sums, columns, p.scalesA[i], p.scalesB);
             }
         }
     }
 
-    private static void add4(float[] sums, float[] panel, int from, int columns, float x0, float x1, float x2,
-            float x3) {
+    private static void add4(float[] sums, int columns, float x0, float[] y0, float x1, float[] y1, float x2, float[] y2,
+            float x3, float[] y3) {
         for (int j = 0; j < columns; j++) {
-            float s = sums[j];
-            s += x0 * panel[from + j];
-            s += x1 * panel[from + BLOCK + j];
-            s += x2 * panel[from + 2 * BLOCK + j];
-            s += x3 * panel[from + 3 * BLOCK + j];
-            sums[j] = s;
+            sums[j] = sums[j] + x0 * y0[j] + x1 * y1[j] + x2 * y2[j] + x3 * y3[j];
         }
     }
 
-    private static void add1(float[] sums, float[] panel, int from, int columns, float x) {
+    private static void add1(float[] sums, int columns, float x, float[] y) {
         for (int j = 0; j < columns; j++) {
-            sums[j] += x * panel[from + j];
+            sums[j] += x * y[j];
         }
     }
 
@@ -177,28 +173,34 @@ final class ScalarGemm {
         }
     }
 
-    /** Decodes codes {@code [row.., k..]} to {@code target[i * rowStep + t * depthStep]}, without scales. */
-    private static void decode(ScaledTensor x, long row, long k, int rows, int length, float[] target, int rowStep,
-            int depthStep) {
+    /** Decodes codes {@code [row.., k..]} to {@code target[row][k]}, without scales. */
+    private static void decode(ScaledTensor x, long row, long k, int rows, int length, float[][] target) {
         float[] values = x.format() == DType.F8_E4M3 ? E4M3 : E5M2;
-        MemorySegment codes = x.codes().segment();
-        long rowStride = x.codes().stride(0);
-        long depthStride = x.codes().stride(1);
-        long first = row * rowStride + k * depthStride;
-        if (depthStride <= rowStride) {
+        MatrixView codes = MatrixView.of(x.codes());
+        for (int i = 0; i < rows; i++) {
+            long from = codes.byteOffset(row + i, k);
+            for (int t = 0; t < length; t++) {
+                target[i][t] = values[codes.segment().get(MatrixView.I8, from + t * codes.columnStride()) & 0xFF];
+            }
+        }
+    }
+
+    /** Decodes codes {@code [row.., k..]} to {@code target[k][row]}, without scales. */
+    private static void decodeTransposed(ScaledTensor x, long row, long k, int rows, int length, float[][] target) {
+        float[] values = x.format() == DType.F8_E4M3 ? E4M3 : E5M2;
+        MatrixView codes = MatrixView.of(x.codes());
+        if (codes.columnStride() <= codes.rowStride()) {
             for (int i = 0; i < rows; i++) {
-                long from = first + i * rowStride;
+                long from = codes.byteOffset(row + i, k);
                 for (int t = 0; t < length; t++) {
-                    int code = codes.get(ValueLayout.JAVA_BYTE, from + t * depthStride) & 0xFF;
-                    target[i * rowStep + t * depthStep] = values[code];
+                    target[t][i] = values[codes.segment().get(MatrixView.I8, from + t * codes.columnStride()) & 0xFF];
                 }
             }
         } else {
             for (int t = 0; t < length; t++) {
-                long from = first + t * depthStride;
+                long from = codes.byteOffset(row, k + t);
                 for (int i = 0; i < rows; i++) {
-                    int code = codes.get(ValueLayout.JAVA_BYTE, from + i * rowStride) & 0xFF;
-                    target[i * rowStep + t * depthStep] = values[code];
+                    target[t][i] = values[codes.segment().get(MatrixView.I8, from + i * codes.rowStride()) & 0xFF];
                 }
             }
         }
