@@ -42,8 +42,8 @@ public final class BenchCommand implements Callable<Integer> {
     private CommandSpec spec;
 
     @Parameters(arity = "0..1", paramLabel = "FILTER", defaultValue = "",
-            description = "A regular expression that is searched in the benchmarks' names, for example gemm or "
-                    + "gemm.fprop. Without it everything is measured.")
+            description = "A regular expression for the beginning of a benchmark's name, for example gemm, gemm.fprop or "
+                    + ".*128x128. Without it everything is measured.")
     private String filter;
 
     @Option(names = "--quick", description = "A look instead of a measurement: one JVM for each case, short iterations, "
@@ -141,7 +141,7 @@ public final class BenchCommand implements Callable<Integer> {
         } catch (PatternSyntaxException e) {
             throw new ParameterException(spec.commandLine(), "FILTER is no regular expression: " + e.getMessage(), e);
         }
-        List<Case> cases = catalog.cases().stream().filter(c -> pattern.matcher(c.name()).find()).toList();
+        List<Case> cases = catalog.cases().stream().filter(c -> pattern.matcher(c.name()).lookingAt()).toList();
         if (cases.isEmpty()) {
             throw new ParameterException(spec.commandLine(),
                     "no benchmark matches '" + filter + "'; there are " + String.join(", ", catalog.names()));
@@ -157,8 +157,11 @@ public final class BenchCommand implements Callable<Integer> {
     }
 
     private String commandLine() {
-        return "./octet " + String.join(" ", spec.commandLine().getParseResult() == null ? List.of()
-                : spec.root().commandLine().getParseResult().originalArgs());
+        StringBuilder line = new StringBuilder("./octet");
+        for (String arg : spec.root().commandLine().getParseResult().originalArgs()) {
+            line.append(' ').append(arg.matches("[\\w./,:=+-]+") ? arg : "'" + arg + "'");
+        }
+        return line.toString();
     }
 
     private void write(String json, Map<String, Object> info) throws IOException {

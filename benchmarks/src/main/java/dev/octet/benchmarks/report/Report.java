@@ -63,7 +63,7 @@ public final class Report {
         if (run instanceof Map<?, ?> info) {
             table("what", "value");
             info.forEach((name, value) -> cells(String.valueOf(name),
-                    name.equals("command") ? "`" + value + "`" : value instanceof Double d ? plain(d) : value + ""));
+                    name.equals("command") ? "`" + value + "`" : String.valueOf(value)));
         }
         line("");
         line("Every value is the median over all iterations. Limits and peers were measured in the same run, with the same "
@@ -120,7 +120,7 @@ public final class Report {
             scaling();
         }
         section("GEMM, other pairings", r -> r.benchmark().matches("gemm\\.(dgrad|wgrad|row|tensor)"), "m", "n", "k");
-        section("Time to the first result of a fresh JVM", r -> r.benchmark().equals("gemm.first"));
+        section("Time to the first result of a fresh JVM", r -> r.benchmark().equals("startup.gemm"));
         Predicate<Row> element = r -> r.benchmark().matches("(quantize|dequantize|cast)\\..*");
         if (section("Quantising, dequantising, casting", element, "rows", "columns", "dtype")) {
             plots.rates("quantize.png", "Bytes read and written", rows.stream().filter(element).toList(),
@@ -196,11 +196,15 @@ public final class Report {
 
     private void table(String... head) {
         cells(head);
-        cells("---|".repeat(head.length - 1).concat("---").split("\\|"));
+        line("|" + "---|".repeat(head.length));
     }
 
     private void cells(String... cells) {
-        line("| " + String.join(" | ", cells) + " |");
+        StringBuilder row = new StringBuilder("|");
+        for (String cell : cells) {
+            row.append(' ').append(cell.replace("|", "\\|")).append(" |");
+        }
+        line(row.toString());
     }
 
     /** Four significant digits, without an exponent; nothing for what is not there. */

@@ -48,8 +48,6 @@ public record Case(String method, Map<String, String> params) {
             case "QuantizeBenchmark.quantize", "QuantizeBenchmark.dequantize" -> operation + "."
                     + granularity().name().replace("BLOCK_", "").toLowerCase(Locale.ROOT);
             case "QuantizeBenchmark.cast" -> "cast.e4m3";
-            case "StartupBenchmark.gemm" -> "gemm.first";
-            case "StartupBenchmark.jvm" -> "probe.jvm";
             default -> group + "." + operation;
         };
     }

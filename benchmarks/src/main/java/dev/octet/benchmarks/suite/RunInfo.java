@@ -32,7 +32,7 @@ public final class RunInfo {
         info.put("date", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
         info.put("commit", commit());
         info.put("cpu", octet.cpu());
-        info.put("cores", octet.threads());
+        info.put("threads", octet.threads() + ", the physical cores");
         info.put("vectors", octet.vectorBits() + " bits");
         info.put("last level cache", firstLine("/sys/devices/system/cpu/cpu0/cache/index3/size"));
         info.put("memory", firstLine("/proc/meminfo").replaceAll("^MemTotal: *", ""));
