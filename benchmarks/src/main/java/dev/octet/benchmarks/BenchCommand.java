@@ -12,6 +12,7 @@ import dev.octet.benchmarks.suite.Row;
 import dev.octet.benchmarks.suite.RunInfo;
 import dev.octet.benchmarks.suite.SuiteRunner;
 import dev.octet.core.cpu.CpuConfig;
+import dev.octet.fp8.Fp8;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -124,6 +125,11 @@ public final class BenchCommand implements Callable<Integer> {
     }
 
     private List<Case> select() {
+        try {
+            Fp8.on(backend);
+        } catch (IllegalArgumentException e) {
+            throw new ParameterException(spec.commandLine(), "--backend: " + e.getMessage(), e);
+        }
         List<Integer> pools = threads != null ? threads.stream().sorted().distinct().toList()
                 : IntStream.of(1, CpuConfig.threads()).distinct().boxed().toList();
         if (pools.getFirst() < 1 || pools.getLast() > 1024) {

@@ -1,0 +1,99 @@
+package dev.octet.benchmarks;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
+import picocli.CommandLine.Model.OptionSpec;
+
+class MainTest {
+    private final StringWriter out = new StringWriter();
+    private final StringWriter err = new StringWriter();
+
+    private int run(String... args) {
+        return Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(args);
+    }
+
+    @Test
+    void everyCommandExplainsItselfAndItsOptions() {
+        CommandLine main = Main.commandLine();
+        assertTrue(main.getSubcommands().keySet().containsAll(List.of("info", "bench", "demo")));
+        main.getSubcommands().forEach((name, command) -> {
+            assertEquals(0, run(name, "--help"), name);
+            assertTrue(command.getUsageMessage().startsWith("Usage: octet " + name), command.getUsageMessage());
+            assertTrue(command.getCommandSpec().usageMessage().description().length > 0, name);
+            for (OptionSpec o : command.getCommandSpec().options()) {
+                assertTrue(o.description().length > 0, () -> name + " " + o.longestName());
+            }
+        });
+    }
+
+    @Test
+    void infoShowsThePathsAndThePeers() {
+        assertEquals(0, run("info"));
+        for (String part : new String[] {"cpu ", "vectors ", "threads ", "jvm ", "fp8.gemm", "fp8.quantize", "LibTorch"}) {
+            assertTrue(out.toString().contains(part), () -> part + " is not in " + out);
+        }
+    }
+
+    @Test
+    void infoWithoutPeersDoesNotNameThem() {
+        assertEquals(0, run("info", "--no-peers"));
+        assertFalse(out.toString().contains("LibTorch"), out::toString);
+    }
+
+    @Test
+    void withoutACommandThereIsAUsageError() {
+        assertEquals(2, run());
+        assertTrue(err.toString().contains("octet needs a command"), err::toString);
+    }
+
+    @Test
+    void anUnknownFilterNamesWhatThereIs() {
+        assertEquals(2, run("bench", "gemn"));
+        assertTrue(err.toString().contains("no benchmark matches 'gemn'"), err::toString);
+        assertTrue(err.toString().contains("gemm.fprop") && err.toString().contains("quantize.1x128"), err::toString);
+    }
+
+    @Test
+    void aFilterChoosesByTheBeginningOfNames() {
+        assertEquals(0, run("bench", "quantize", "--list"));
+        assertTrue(out.toString().lines().allMatch(l -> l.startsWith("quantize.")), out::toString);
+        assertTrue(out.toString().contains("quantize.128x128"), out::toString);
+        out.getBuffer().setLength(0);
+        assertEquals(0, run("bench", "gemm.fprop", "--list", "--m", "3,7", "--shapes", "64x128", "--threads", "1,2"));
+        assertEquals("gemm.fprop backend=cpu threads=2 m=3 n=64 k=128\ngemm.fprop backend=cpu threads=2 m=7 n=64 k=128\n",
+                out.toString());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"--m=0", "--m=x", "--shapes=12", "--shapes=0x5", "--threads=0", "--threads=2000", "--forks=0",
+            "--backend=nosuch", "--nosuch"})
+    void wrongOptionsAreUsageErrors(String option) {
+        assertEquals(2, run("bench", "gemm", option));
+        assertTrue(err.toString().contains(option.substring(0, Math.max(option.indexOf('='), 3))), err::toString);
+    }
+
+    @Test
+    void aPatternThatIsNoneIsAUsageError() {
+        assertEquals(2, run("bench", "gemm("));
+        assertTrue(err.toString().contains("no regular expression"), err::toString);
+    }
+
+    @Test
+    void nothingIsWrittenWhenOptionsAreWrong(@TempDir Path folder) {
+        Path file = folder.resolve("summary.json");
+        assertEquals(2, run("bench", "nosuch", "--summary", file.toString()));
+        assertFalse(Files.exists(file));
+    }
+}

@@ -1,0 +1,48 @@
+package dev.octet.benchmarks.report;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.octet.benchmarks.suite.Json;
+import dev.octet.benchmarks.suite.TinyRun;
+import java.awt.image.BufferedImage;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class ReportTest {
+    @Test
+    void aReportIsMadeFromTheFilesOfARun(@TempDir Path folder) throws IOException {
+        Files.writeString(folder.resolve(Report.RAW), TinyRun.JSON);
+        Files.writeString(folder.resolve(Report.RUN), Json.write(Map.of("command", "./octet bench 'a|b'")));
+        Report.write(folder);
+        String page = Files.readString(folder.resolve(Report.PAGE));
+        assertTrue(page.contains("| command | `./octet bench 'a\\|b'` |"), page);
+        assertTrue(page.contains("### N x K = 192x256"), page);
+        assertTrue(page.contains("| gemm.fprop | 128 | 2 | "), page);
+        assertTrue(page.contains("### Threads"), page);
+        assertTrue(page.contains("| quantize.1x128 | 128 | 256 | BF16 | 1 | "), page);
+        for (String file : new String[] {"gemm-192x256.png", "gemm-weights.png", "quantize.png"}) {
+            assertTrue(page.contains("](" + file + ")"), page);
+            BufferedImage image = ImageIO.read(folder.resolve(file).toFile());
+            assertTrue(hasColour(image, 0x1f77b4), file + " shows nothing of Octet");
+        }
+        Report.write(folder);
+        assertEquals(page, Files.readString(folder.resolve(Report.PAGE)));
+    }
+
+    private static boolean hasColour(BufferedImage image, int rgb) {
+        for (int y = 0; y < image.getHeight(); y++) {
+            for (int x = 0; x < image.getWidth(); x++) {
+                if ((image.getRGB(x, y) & 0xffffff) == rgb) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+}

@@ -1,0 +1,37 @@
+package dev.octet.benchmarks.suite;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.octet.benchmarks.suite.Catalog.NK;
+import java.util.HashSet;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class CatalogTest {
+    @Test
+    void theFullCatalogHasEveryShapeWithEveryM() {
+        List<Case> cases = new Catalog("cpu", List.of(1, 2), Catalog.SHAPES, Catalog.ROWS, false).cases();
+        for (NK s : List.of(new NK(2112, 7168), new NK(576, 7168), new NK(24576, 1536), new NK(7168, 16384),
+                new NK(4096, 7168), new NK(7168, 2048))) {
+            for (long m : List.of(1L, 4L, 16L, 64L, 128L, 512L, 1024L)) {
+                assertTrue(cases.contains(fprop(2, m, s)), () -> s + " " + m);
+                assertEquals(m >= 128, cases.contains(fprop(1, m, s)), () -> s + " on one thread, " + m);
+            }
+        }
+        assertEquals(cases.size(), new HashSet<>(cases).size());
+    }
+
+    private static Case fprop(int threads, long m, NK s) {
+        return Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", threads, "m", m, "n", s.n(), "k", s.k());
+    }
+
+    @Test
+    void aQuickRunHasEveryKindOfCaseAndStaysSmall() {
+        Catalog quick = new Catalog("cpu", List.of(1, 2), Catalog.QUICK_SHAPES, Catalog.QUICK_ROWS, true);
+        assertTrue(quick.names().containsAll(List.of("gemm.fprop", "gemm.dgrad", "gemm.wgrad", "gemm.row", "gemm.tensor",
+                "quantize.1x128", "quantize.128x128", "dequantize.1x128", "cast.e4m3", "startup.gemm")),
+                () -> quick.names().toString());
+        assertTrue(quick.cases().size() < 40, () -> quick.cases().size() + " cases");
+    }
+}

@@ -1,0 +1,118 @@
+package dev.octet.benchmarks.suite;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+class SummaryTest {
+    private static final List<String> KEYS = List.of("benchmark", "backend", "threads", "params", "value", "unit", "limit",
+            "limitKind", "peer", "peerKind", "ratioToLimit", "ratioToPeer");
+
+    @Test
+    void aRunGivesOneObjectPerCaseWithTheDocumentedKeys() {
+        List<?> summary = (List<?>) Json.parse(Row.summary(Row.of(Measurement.read(TinyRun.JSON))));
+        assertNotNull(summary);
+        List<Case> cases = TinyRun.cases();
+        assertEquals(cases.size(), summary.size());
+        for (int i = 0; i < cases.size(); i++) {
+            Map<?, ?> row = (Map<?, ?>) summary.get(i);
+            assertEquals(KEYS, List.copyOf(row.keySet()));
+            assertEquals(cases.get(i).name(), row.get("benchmark"));
+            assertEquals("scalar", row.get("backend"));
+            assertEquals((double) cases.get(i).threads(), row.get("threads"));
+            assertTrue((Double) row.get("value") > 0, row::toString);
+            assertTrue((Double) row.get("limit") > 0, row::toString);
+            assertEquals((Double) row.get("value") / (Double) row.get("limit"), (Double) row.get("ratioToLimit"), 1e-5);
+            boolean peer = TinyRun.PEERS && !cases.get(i).name().startsWith("quantize");
+            if (peer) {
+                assertTrue((Double) row.get("peer") > 0, row::toString);
+                assertTrue(String.valueOf(row.get("peerKind")).startsWith("LibTorch"), row::toString);
+                assertEquals((Double) row.get("value") / (Double) row.get("peer"), (Double) row.get("ratioToPeer"), 1e-5 *
+                        (Double) row.get("ratioToPeer"));
+            } else {
+                assertNull(row.get("peer"));
+                assertNull(row.get("peerKind"));
+                assertNull(row.get("ratioToPeer"));
+            }
+        }
+        Map<?, ?> first = (Map<?, ?>) summary.getFirst();
+        assertEquals(Map.of("m", 1.0, "n", 192.0, "k", 256.0), first.get("params"));
+        assertEquals("GB/s", first.get("unit"));
+        assertEquals("read bandwidth", first.get("limitKind"));
+        assertEquals("GFLOP/s", ((Map<?, ?>) summary.get(2)).get("unit"));
+        assertEquals("FP32 FMA peak", ((Map<?, ?>) summary.get(2)).get("limitKind"));
+    }
+
+    @Test
+    void probesRunBeforeAndAfterAndCountTogether() {
+        List<Case> plan = new SuiteRunner(Effort.QUICK, true, System.out, (done, total, next) -> { })
+                .plan(TinyRun.cases());
+        Case fma = Case.of("ProbeBenchmark.fma", "threads", 1);
+        assertEquals(2, plan.stream().filter(fma::equals).count());
+        assertTrue(plan.indexOf(fma) < plan.indexOf(TinyRun.cases().getFirst()));
+        assertTrue(plan.lastIndexOf(fma) > plan.lastIndexOf(TinyRun.cases().getLast()));
+        assertTrue(Measurement.read(TinyRun.JSON).containsKey(fma));
+        // dgrad, wgrad and fprop of one shape have one peer, which is measured once.
+        assertEquals(plan.stream().filter(c -> c.method().startsWith("Torch")).distinct().count(),
+                plan.stream().filter(c -> c.method().startsWith("Torch")).count());
+    }
+
+    @Test
+    void allocationIsMeasuredForOctetAlone() {
+        Measurement.read(TinyRun.JSON).forEach((c, m) -> assertEquals(c.isOctet(), m.allocated() >= 0, c::toString));
+    }
+
+    @Test
+    void ratesFollowFromTimesOnPaper() {
+        Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 1, "n", 256, "k", 512);
+        Case read = Case.of("ProbeBenchmark.read", "threads", 2);
+        Case peer = Limits.peer(c);
+        assertNotNull(peer);
+        double bytes = 256 * 512 + 4 * 2 * 4;
+        // 512 MiB in 2^29 / 32 ns are 32 GB/s.
+        Row row = Row.of(Map.of(c, new Measurement(c, bytes / 16, 0, 0), read, new Measurement(read, (1 << 29) / 32.0, 0, 0),
+                peer, new Measurement(peer, bytes / 4, 0, 0))).getFirst();
+        assertEquals(16, row.value(), 1e-9);
+        assertEquals(32, row.limit(), 1e-9);
+        assertEquals(0.5, row.ratioToLimit(), 1e-12);
+        assertEquals(4, row.ratioToPeer(), 1e-12);
+    }
+
+    @Test
+    void whatWasNotMeasuredIsNull() {
+        Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 128, "n", 256, "k", 512);
+        Map<String, Object> json = Row.of(Map.of(c, new Measurement(c, 1000, 0, 0))).getFirst().toJson();
+        assertNull(json.get("limitKind"));
+        assertNull(json.get("peerKind"));
+        assertTrue(Json.write(json).contains("\"limit\": null"), json::toString);
+    }
+
+    @Test
+    void aShorterTimeToTheFirstResultIsABiggerRatio() {
+        Case c = Case.of("StartupBenchmark.gemm", "backend", "cpu", "threads", 2);
+        Case jvm = Limits.probes(c).getFirst();
+        Row row = Row.of(Map.of(c, new Measurement(c, 4e8, 0, Double.NaN), jvm, new Measurement(jvm, 1e8, 0, Double.NaN)))
+                .getFirst();
+        assertEquals("startup.gemm", row.benchmark());
+        assertEquals(0.4, row.value(), 1e-12);
+        assertEquals(0.25, row.ratioToLimit(), 1e-12);
+    }
+
+    @Test
+    void theLimitOfAProductGoesFromBytesToArithmetic() {
+        Limits l = new Limits(500, 32, Double.NaN);
+        double flopsPerRow = 2.0 * 2112 * 7168;
+        double bytes = 2112.0 * 7168;
+        assertEquals(bytes / 32, l.productNanos(1, flopsPerRow, bytes));
+        assertEquals(bytes / 32, l.productNanos(4, flopsPerRow, bytes));
+        assertEquals(128 * flopsPerRow / 500, l.productNanos(128, flopsPerRow, bytes));
+        assertEquals(1024 * flopsPerRow / 500, l.productNanos(1024, flopsPerRow, bytes));
+        double half = (l.productNanos(4, flopsPerRow, bytes) + l.productNanos(128, flopsPerRow, bytes)) / 2;
+        assertEquals(half, l.productNanos(66, flopsPerRow, bytes), half * 1e-12);
+    }
+}
