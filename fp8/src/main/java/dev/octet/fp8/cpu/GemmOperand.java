@@ -1,0 +1,145 @@
+package dev.octet.fp8.cpu;
+
+import dev.octet.core.DType;
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.PerformanceCliff;
+import dev.octet.fp8.Fp8Codec;
+import dev.octet.fp8.Granularity;
+import dev.octet.fp8.ScaleFormat;
+import dev.octet.fp8.ScaledTensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One operand of a GEMM, {@code [rows, K]}, as kernels see it: addresses, strides in bytes, and how its codes decode.
+ * Codes are contiguous along K or along the rows; other strides are copied away first.
+ */
+final class GemmOperand implements AutoCloseable {
+    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+    final long rows;
+    final long k;
+    /** Address of the first code. */
+    final long address;
+    final long rowStride;
+    final long kStride;
+    final boolean kContiguous;
+    final DType format;
+    /** After an arithmetic shift of a code from an int's top byte by {@code shift}, {@code mask} keeps its FP32 bits. */
+    final int shift;
+    final int mask;
+    /** Added to a magnitude in a byte, it sets the top bit if the code is a NaN (E4M3) or not finite (E5M2). */
+    final int probe;
+    /** How far below its value a code decodes by shift and mask: the difference of the exponent biases. */
+    final int exponentDeficit;
+
+    private final Granularity granularity;
+    private final boolean e8m0;
+    private final MemorySegment scales;
+    private final long scaleRowStride;
+    private final long scaleKStride;
+    private final Tensor codes;
+    private final @Nullable Tensor copy;
+
+    GemmOperand(ScaledTensor x) {
+        rows = x.rows();
+        k = x.columns();
+        Tensor c = x.codes();
+        // An extent of one makes its stride meaningless.
+        long rs = rows == 1 && c.stride(1) != 1 ? 1 : c.stride(0);
+        long ks = k == 1 ? 1 : c.stride(1);
+        if (ks != 1 && rs != 1) {
+            PerformanceCliff.GEMM_OPERAND_COPIED.report();
+            copy = c.copy();
+            c = copy;
+            rs = c.stride(0);
+            ks = 1;
+        } else {
+            copy = null;
+        }
+        codes = c;
+        address = c.address();
+        rowStride = rs;
+        kStride = ks;
+        kContiguous = ks == 1;
+        format = x.format();
+        boolean e4m3 = format == DType.F8_E4M3;
+        shift = e4m3 ? 4 : 3;
+        mask = e4m3 ? 0x87F0_0000 : 0x8FE0_0000;
+        probe = e4m3 ? 0x0101_0101 : 0x0404_0404;
+        exponentDeficit = e4m3 ? 120 : 112;
+        granularity = x.scaling().granularity();
+        e8m0 = x.scaling().format() == ScaleFormat.E8M0;
+        scales = x.scales().segment();
+        scaleRowStride = x.scales().stride(0);
+        scaleKStride = x.scales().stride(1);
+    }
+
+    /** {@return the number of blocks of 128 along K} */
+    int blocks() {
+        return Math.toIntExact(Math.ceilDiv(k, 128L));
+    }
+
+    /** {@return whether all rows of a block of 128 share their scales} */
+    boolean sharesScalesIn128Rows() {
+        return granularity == Granularity.BLOCK_128X128 || granularity == Granularity.TENSOR;
+    }
+
+    /** {@return the scale of a row in a block of 128 along K} */
+    float scale(long row, long block) {
+        long index = switch (granularity) {
+            case BLOCK_1X128 -> row * scaleRowStride + block * scaleKStride;
+            case BLOCK_128X128 -> (row >> 7) * scaleRowStride + block * scaleKStride;
+            case ROW -> row * scaleRowStride;
+            case TENSOR -> 0;
+            case BLOCK_128X1 -> throw new IllegalStateException("a GEMM operand is never scaled 128x1");
+        };
+        return e8m0
+                ? Fp8Codec.decodeE8M0(scales.get(ValueLayout.JAVA_BYTE, index))
+                : scales.get(F32, index * 4);
+    }
+
+    /** {@return the largest scale's magnitude; NaN and infinity are left out} */
+    float largestScale() {
+        long scaleRows = granularity == Granularity.TENSOR ? 1 : rows;
+        long step = granularity == Granularity.BLOCK_128X128 ? 128 : 1;
+        int blocks = granularity == Granularity.BLOCK_1X128 || granularity == Granularity.BLOCK_128X128 ? blocks() : 1;
+        float largest = 0;
+        for (long row = 0; row < scaleRows; row += step) {
+            for (int block = 0; block < blocks; block++) {
+                float s = Math.abs(scale(row, block));
+                if (s > largest && s < Float.POSITIVE_INFINITY) {
+                    largest = s;
+                }
+            }
+        }
+        return largest;
+    }
+
+    /** {@return the code of one element} */
+    byte code(long row, long column) {
+        return dev.octet.core.cpu.NativeMemory.ALL.get(ValueLayout.JAVA_BYTE,
+                address + row * rowStride + column * kStride);
+    }
+
+    /** {@return whether a row has a NaN or, in E5M2, an infinity} */
+    boolean hasSpecial(long row) {
+        int last = format == DType.F8_E4M3 ? 0x7E : 0x7B;
+        for (long i = 0; i < k; i++) {
+            if ((code(row, i) & 0x7F) > last) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Keeps the memory reachable until here, and frees the copy if there is one. */
+    @Override
+    public void close() {
+        java.lang.ref.Reference.reachabilityFence(codes);
+        if (copy != null) {
+            copy.close();
+        }
+    }
+}

@@ -1,0 +1,177 @@
+package dev.octet.fp8.cpu;
+
+import static dev.octet.core.cpu.NativeMemory.ALL;
+import static jdk.incubator.vector.VectorOperators.ASHR;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.OR;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * Decodes one block of 128 along K of an operand into floats, in the packed order of {@link GemmRows}: within each group
+ * of 4 L codes, code {@code 4 c + j} goes to place {@code j L + c}. Both operands are packed alike, so their products
+ * meet.
+ *
+ * <p>Methods return whether a code was not finite; such a code is decoded to some finite number.
+ */
+final class GemmPacking {
+    private static final VectorSpecies<Float> F = Lanes.F;
+    private static final VectorSpecies<Integer> I = Lanes.I;
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+    private static final int L = Lanes.COUNT;
+    private static final long V = 4L * L;
+    private static final int BLOCK = 128;
+    private static final int MAGNITUDES = 0x7F7F_7F7F;
+    private static final int SIGNS = 0x8080_8080;
+
+    /** Interleave the lower and the upper halves of two vectors. */
+    private static final IntVector ZIP_LOW = IntVector.fromArray(I, zip(0), 0);
+    private static final IntVector ZIP_HIGH = IntVector.fromArray(I, zip(L / 2), 0);
+
+    private GemmPacking() {}
+
+    private static int[] zip(int from) {
+        int[] index = new int[L];
+        for (int i = 0; i < L; i++) {
+            index[i] = from + i / 2 + (i % 2) * L;
+        }
+        return index;
+    }
+
+    /**
+     * Decodes rows that are contiguous along K, to {@code float[rows][128]}. Values come out {@code 2^-exponentDeficit}
+     * too small.
+     *
+     * @param x the operand, for its format
+     * @param source address of the first row's block
+     * @param stride bytes from row to row, of the source
+     * @param rows how many rows
+     * @param target address
+     * @param targetStride bytes from row to row, of the target
+     */
+    static boolean decodeRows(GemmOperand x, long source, long stride, int rows, long target, long targetStride) {
+        int shift = x.shift;
+        int mask = x.mask;
+        int probe = x.probe;
+        IntVector seen = IntVector.zero(I);
+        for (int r = 0; r < rows; r++) {
+            long to = target + r * targetStride;
+            for (long from = source + r * stride, end = from + BLOCK; from < end; from += V) {
+                IntVector w = IntVector.fromMemorySegment(I, ALL, from, LE);
+                seen = seen.or(w.and(MAGNITUDES).add(probe));
+                w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to, LE);
+                w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + V, LE);
+                w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 2 * V, LE);
+                w.lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 3 * V, LE);
+                to += 4 * V;
+            }
+        }
+        return seen.and(SIGNS).reduceLanes(OR) != 0;
+    }
+
+    /** Multiplies floats in place by a power of two, which is too far for one FP32 factor and so comes in two. */
+    static void scale(long address, long count, float first, float second) {
+        for (long at = address, end = address + 4 * count; at < end; at += V) {
+            FloatVector.fromMemorySegment(F, ALL, at, LE).mul(first).mul(second).intoMemorySegment(ALL, at, LE);
+        }
+    }
+
+    /**
+     * Decodes L rows of 4 L codes and transposes them: code {@code q = 4 c + j} of every row becomes the vector at
+     * {@code target + c * stepC + j * stepJ}, with one row in each lane.
+     *
+     * @param x the operand, for its format
+     * @param source address of the first row
+     * @param stride bytes from row to row
+     * @param rows how many rows there are, at most L; the others count as zeros
+     * @param first multiplied to each value, then the second
+     * @param second see first
+     * @param t two working arrays of L * L ints
+     */
+    static boolean transpose(GemmOperand x, long source, long stride, int rows, float first, float second, long target,
+            long stepC, long stepJ, int[][] t) {
+        IntVector seen = IntVector.zero(I);
+        int probe = x.probe;
+        int[] from = t[0];
+        for (int r = 0; r < rows; r++) {
+            IntVector w = IntVector.fromMemorySegment(I, ALL, source + r * stride, LE);
+            seen = seen.or(w.and(MAGNITUDES).add(probe));
+            w.intoArray(from, r * L);
+        }
+        for (int r = rows; r < L; r++) {
+            IntVector.zero(I).intoArray(from, r * L);
+        }
+        from = transposeInts(t);
+        store(x.shift, x.mask, from, first, second, target, stepC, stepJ);
+        return seen.and(SIGNS).reduceLanes(OR) != 0;
+    }
+
+    private static void store(int shift, int mask, int[] from, float first, float second, long target, long stepC,
+            long stepJ) {
+        for (int c = 0; c < L; c++) {
+            IntVector w = IntVector.fromArray(I, from, c * L);
+            long to = target + c * stepC;
+            w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
+                    .intoMemorySegment(ALL, to, LE);
+            w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
+                    .intoMemorySegment(ALL, to + stepJ, LE);
+            w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
+                    .intoMemorySegment(ALL, to + 2 * stepJ, LE);
+            w.lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
+                    .intoMemorySegment(ALL, to + 3 * stepJ, LE);
+        }
+    }
+
+    /**
+     * Transposes {@code int[L][L]} in {@code t[0]}: log2 L perfect shuffles, each of which interleaves the first half of
+     * the matrix with the second.
+     *
+     * @return the array of the two that holds the result
+     */
+    static int[] transposeInts(int[][] t) {
+        int[] from = t[0];
+        int[] to = t[1];
+        for (int stage = L; stage > 1; stage >>= 1) {
+            for (int i = 0; i < L / 2; i++) {
+                IntVector low = IntVector.fromArray(I, from, i * L);
+                IntVector high = IntVector.fromArray(I, from, i * L + L * L / 2);
+                ZIP_LOW.selectFrom(low, high).intoArray(to, 2 * i * L);
+                ZIP_HIGH.selectFrom(low, high).intoArray(to, 2 * i * L + L);
+            }
+            int[] swap = from;
+            from = to;
+            to = swap;
+        }
+        return from;
+    }
+
+    /** {@return the place of element i of a block in the packed order} */
+    static int packed(int i) {
+        int group = i / (4 * L) * (4 * L);
+        int q = i - group;
+        return group + q % 4 * L + q / 4;
+    }
+
+    /**
+     * Copies a part of a matrix of codes into zeroed scratch, so that vectors may read past its edges.
+     *
+     * @param address of the first code
+     * @param stride bytes from line to line
+     * @param lines how many lines
+     * @param length codes in a line
+     * @param scratch at least {@code totalLines * scratchStride} bytes
+     * @param scratchStride bytes from line to line of the scratch
+     * @param totalLines lines of the scratch
+     */
+    static void copyPadded(long address, long stride, int lines, int length, MemorySegment scratch, int scratchStride,
+            int totalLines) {
+        scratch.asSlice(0, (long) totalLines * scratchStride).fill((byte) 0);
+        for (int i = 0; i < lines; i++) {
+            MemorySegment.copy(ALL, address + i * stride, scratch, (long) i * scratchStride, length);
+        }
+    }
+}
