@@ -1,5 +1,7 @@
 package dev.octet.fp8.cpu;
 
+import static dev.octet.core.cpu.NativeMemory.ALL;
+
 import dev.octet.core.DType;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.PerformanceCliff;
@@ -7,8 +9,8 @@ import dev.octet.fp8.Fp8Codec;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,7 +38,8 @@ final class GemmOperand implements AutoCloseable {
 
     private final Granularity granularity;
     private final boolean e8m0;
-    private final MemorySegment scales;
+    private final Tensor scales;
+    private final long scaleAddress;
     private final long scaleRowStride;
     private final long scaleKStride;
     private final Tensor codes;
@@ -71,7 +74,8 @@ final class GemmOperand implements AutoCloseable {
         exponentDeficit = e4m3 ? 120 : 112;
         granularity = x.scaling().granularity();
         e8m0 = x.scaling().format() == ScaleFormat.E8M0;
-        scales = x.scales().segment();
+        scales = x.scales();
+        scaleAddress = scales.address();
         scaleRowStride = x.scales().stride(0);
         scaleKStride = x.scales().stride(1);
     }
@@ -96,8 +100,8 @@ final class GemmOperand implements AutoCloseable {
             case BLOCK_128X1 -> throw new IllegalStateException("a GEMM operand is never scaled 128x1");
         };
         return e8m0
-                ? Fp8Codec.decodeE8M0(scales.get(ValueLayout.JAVA_BYTE, index))
-                : scales.get(F32, index * 4);
+                ? Fp8Codec.decodeE8M0(ALL.get(ValueLayout.JAVA_BYTE, scaleAddress + index))
+                : ALL.get(F32, scaleAddress + index * 4);
     }
 
     /** {@return the largest scale's magnitude; NaN and infinity are left out} */
@@ -119,8 +123,7 @@ final class GemmOperand implements AutoCloseable {
 
     /** {@return the code of one element} */
     byte code(long row, long column) {
-        return dev.octet.core.cpu.NativeMemory.ALL.get(ValueLayout.JAVA_BYTE,
-                address + row * rowStride + column * kStride);
+        return ALL.get(ValueLayout.JAVA_BYTE, address + row * rowStride + column * kStride);
     }
 
     /** {@return whether a row has a NaN or, in E5M2, an infinity} */
@@ -137,7 +140,8 @@ final class GemmOperand implements AutoCloseable {
     /** Keeps the memory reachable until here, and frees the copy if there is one. */
     @Override
     public void close() {
-        java.lang.ref.Reference.reachabilityFence(codes);
+        Reference.reachabilityFence(codes);
+        Reference.reachabilityFence(scales);
         if (copy != null) {
             copy.close();
         }

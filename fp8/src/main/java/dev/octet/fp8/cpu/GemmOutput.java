@@ -87,16 +87,15 @@ final class GemmOutput {
     }
 
     private static void add(Tensor c, long m, long n, float[] row, int at, int count) {
-        MemorySegment s = c.segment();
-        long index = m * c.stride(0) + n * c.stride(1);
-        long step = c.stride(1);
+        long step = c.stride(1) * c.dtype().byteSize();
+        long from = c.address() + (m * c.stride(0) + n * c.stride(1)) * c.dtype().byteSize();
         if (c.dtype() == DType.F32) {
             for (int i = 0; i < count; i++) {
-                row[at + i] += s.get(F32, 4 * (index + i * step));
+                row[at + i] += ALL.get(F32, from + i * step);
             }
         } else {
             for (int i = 0; i < count; i++) {
-                row[at + i] += BFloat16.toFloat(s.get(I16, 2 * (index + i * step)));
+                row[at + i] += BFloat16.toFloat(ALL.get(I16, from + i * step));
             }
         }
     }

@@ -13,7 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Decodes one block of 128 along K of an operand into floats, in the packed order of {@link GemmRows}: within each group
- * of 4 L codes, code {@code 4 c + j} goes to place {@code j L + c}. Both operands are packed alike, so their products
+ * of 4 L codes, code {@code 4 c + j} goes to place {@code (3 - j) L + c}. Both operands are packed alike, so their products
  * meet.
  *
  * <p>Methods return whether a code was not finite; such a code is decoded to some finite number.
@@ -24,7 +24,7 @@ final class GemmPacking {
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
     private static final int L = Lanes.COUNT;
     private static final long V = 4L * L;
-    private static final int BLOCK = 128;
+    private static final int GROUPS = GemmRows.GROUPS;
     private static final int MAGNITUDES = 0x7F7F_7F7F;
     private static final int SIGNS = 0x8080_8080;
 
@@ -58,17 +58,17 @@ final class GemmPacking {
         int mask = x.mask;
         int probe = x.probe;
         IntVector seen = IntVector.zero(I);
-        for (int r = 0; r < rows; r++) {
-            long to = target + r * targetStride;
-            for (long from = source + r * stride, end = from + BLOCK; from < end; from += V) {
-                IntVector w = IntVector.fromMemorySegment(I, ALL, from, LE);
-                seen = seen.or(w.and(MAGNITUDES).add(probe));
-                w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to, LE);
-                w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + V, LE);
-                w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 2 * V, LE);
-                w.lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 3 * V, LE);
-                to += 4 * V;
-            }
+        // One flat loop: a loop of two inside a loop over the rows runs at a seventh of its speed.
+        for (int i = 0; i < rows * GROUPS; i++) {
+            long r = i / GROUPS;
+            long g = i % GROUPS;
+            long to = target + r * targetStride + g * 4 * V;
+            IntVector w = IntVector.fromMemorySegment(I, ALL, source + r * stride + g * V, LE);
+            seen = seen.or(w.and(MAGNITUDES).add(probe));
+            w.lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to, LE);
+            w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + V, LE);
+            w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 2 * V, LE);
+            w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 3 * V, LE);
         }
         return seen.and(SIGNS).reduceLanes(OR) != 0;
     }
@@ -153,7 +153,7 @@ final class GemmPacking {
     static int packed(int i) {
         int group = i / (4 * L) * (4 * L);
         int q = i - group;
-        return group + q % 4 * L + q / 4;
+        return group + (3 - q % 4) * L + q / 4;
     }
 
     /**

@@ -5,7 +5,6 @@ import static jdk.incubator.vector.VectorOperators.ASHR;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.OR;
 
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -16,15 +15,20 @@ import jdk.incubator.vector.VectorSpecies;
  * registers and never written out.
  *
  * <pre>
- * a        float[m][blocks * 128]        decoded A in packed order
- * b        byte[r][blocks * 128]         codes of B, rows strideB apart
- * scales   float[block][MAX_ROWS]        scaleA * scaleB of each block, row m of A (+ r * scaleStride: row r of B)
- * sums     float[r][m][L]                lane sums, += block sum * scale
+ * a        float[m][groups * 4 L]        decoded A in packed order
+ * b        byte[r][groups * 4 L]         codes of B, rows strideB apart
+ * scales   float[group][MAX_ROWS]        scaleA * scaleB of each group, row m of A (+ r * scaleStride: row r of B)
+ * sums     float[r][m][L]                lane sums, += group sum * scale
  * </pre>
  *
- * <p>Lanes run along K. A vector of L ints holds 4 L codes; shifting byte j of each to the top decodes codes 4 c + j,
- * c = 0..L-1, at once. That is the packed order: A is stored in it, so no code is ever moved to another lane. Each step
- * decodes 4 vectors for every row of B in 11 integer operations, which run beside the FMAs on other pipes.
+ * <p>Lanes run along K. A vector of L ints holds 4 L codes; the top byte of each is decoded by a shift and a mask, then
+ * the next byte is shifted up. So the codes 4 c + 3, c = 0..L-1, come first, then 4 c + 2 and so on: that is the packed
+ * order, and A is stored in it, so that no code is ever moved to another lane. The integer operations run beside the
+ * FMAs, on other pipes.
+ *
+ * <p>Sums are promoted after each group of 4 L codes, not after each block of 128: with 512-bit vectors a block is two
+ * groups, and a loop of two inside the loop over blocks was compiled into code four times as slow. Promoting earlier can
+ * only bring the sum nearer.
  *
  * <p>A code decoded so is 2^-120 too small and a NaN looks like 480. The first is made good by A, which carries the
  * factor; for the second the kernels look at each code's magnitude and report whether there was a NaN.
@@ -33,7 +37,6 @@ final class GemmRows {
     private static final VectorSpecies<Float> F = Lanes.F;
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int L = Lanes.COUNT;
     private static final long V = 4L * L;
     /** Sign, exponent and mantissa after an arithmetic shift of a code from the top byte by 4. */
@@ -44,7 +47,9 @@ final class GemmRows {
 
     /** Rows of A that a call may have. */
     static final int MAX_ROWS = 4;
-    private static final long SCALE_STEP = 4L * MAX_ROWS;
+    /** Codes in a group, and groups in a block of 128. */
+    static final int GROUP = 4 * L;
+    static final int GROUPS = 128 / GROUP;
 
     private GemmRows() {}
 
@@ -65,25 +70,25 @@ final class GemmRows {
      * @param strideA bytes from one row of A to the next
      * @param b address of the first code of {@link #rowsB} rows
      * @param strideB bytes from one row of B to the next
-     * @param blocks blocks of 128 along K
-     * @param scales address of the first block's scales
-     * @param scaleStride bytes from the scales of one row of B to the next's; 0 if they share theirs
+     * @param groups groups of {@link #GROUP} codes along K
+     * @param scales the products of the scales
+     * @param scaleStride floats from the scales of one row of B to the next's; 0 if they share theirs
      * @param sums lane sums
      * @param at where they begin
      * @return whether a code of B is a NaN
      */
-    static boolean multiply(int rowsA, long a, long strideA, long b, long strideB, int blocks, long scales,
-            long scaleStride, float[] sums, int at) {
+    static boolean multiply(int rowsA, long a, long strideA, long b, long strideB, int groups, float[] scales,
+            int scaleStride, float[] sums, int at) {
         return switch (rowsA) {
-            case 1 -> rows1x4(a, strideA, b, strideB, blocks, scales, scaleStride, sums, at);
-            case 2 -> rows2x4(a, strideA, b, strideB, blocks, scales, scaleStride, sums, at);
-            default -> rows4x3(a, strideA, b, strideB, blocks, scales, scaleStride, sums, at);
+            case 1 -> rows1x4(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
+            case 2 -> rows2x4(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
+            default -> rows4x3(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
         };
     }
 
     /** 1 row of A, 4 rows of B. */
-    private static boolean rows1x4(long a, long strideA, long b, long strideB, int blocks, long scales,
-            long scaleStride, float[] sums, int at) {
+    private static boolean rows1x4(long a, long strideA, long b, long strideB, int groups, float[] scales,
+            int scaleStride, float[] sums, int at) {
         IntVector seen = IntVector.zero(I);
         FloatVector s00 = FloatVector.fromArray(F, sums, at);
         FloatVector s01 = FloatVector.fromArray(F, sums, at + L);
@@ -92,66 +97,58 @@ final class GemmRows {
         long b1 = b + strideB;
         long b2 = b1 + strideB;
         long b3 = b2 + strideB;
-        for (long last = b + blocks * 128L; b < last;) {
-            FloatVector c00 = FloatVector.zero(F);
-            FloatVector c01 = FloatVector.zero(F);
-            FloatVector c02 = FloatVector.zero(F);
-            FloatVector c03 = FloatVector.zero(F);
-            for (long end = b + 128; b < end; b += V) {
-                IntVector w0 = IntVector.fromMemorySegment(I, ALL, b, LE);
-                seen = seen.or(w0.and(MAGNITUDES).add(ONES));
-                IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1, LE);
-                seen = seen.or(w1.and(MAGNITUDES).add(ONES));
-                IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2, LE);
-                seen = seen.or(w2.and(MAGNITUDES).add(ONES));
-                IntVector w3 = IntVector.fromMemorySegment(I, ALL, b3, LE);
-                seen = seen.or(w3.and(MAGNITUDES).add(ONES));
-                FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a, LE);
-                FloatVector y00 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x00.fma(y00, c00);
-                FloatVector y10 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x00.fma(y10, c01);
-                FloatVector y20 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x00.fma(y20, c02);
-                FloatVector y30 = w3.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x00.fma(y30, c03);
-                FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + V, LE);
-                FloatVector y01 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x01.fma(y01, c00);
-                FloatVector y11 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x01.fma(y11, c01);
-                FloatVector y21 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x01.fma(y21, c02);
-                FloatVector y31 = w3.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x01.fma(y31, c03);
-                FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + 2 * V, LE);
-                FloatVector y02 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x02.fma(y02, c00);
-                FloatVector y12 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x02.fma(y12, c01);
-                FloatVector y22 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x02.fma(y22, c02);
-                FloatVector y32 = w3.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x02.fma(y32, c03);
-                FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + 3 * V, LE);
-                FloatVector y03 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x03.fma(y03, c00);
-                FloatVector y13 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x03.fma(y13, c01);
-                FloatVector y23 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x03.fma(y23, c02);
-                FloatVector y33 = w3.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x03.fma(y33, c03);
-                a += 4 * V;
-                b1 += V;
-                b2 += V;
-                b3 += V;
-            }
-            s00 = c00.fma(FloatVector.broadcast(F, ALL.get(F32, scales)), s00);
-            s01 = c01.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride)), s01);
-            s02 = c02.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride)), s02);
-            s03 = c03.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 3 * scaleStride)), s03);
-            scales += SCALE_STEP;
+        for (int g = 0; g < groups; g++) {
+            long o = g * V;
+            long p = 4 * o;
+            int scale = g * MAX_ROWS;
+            IntVector w0 = IntVector.fromMemorySegment(I, ALL, b + o, LE);
+            seen = seen.or(w0.and(MAGNITUDES).add(ONES));
+            IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1 + o, LE);
+            seen = seen.or(w1.and(MAGNITUDES).add(ONES));
+            IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2 + o, LE);
+            seen = seen.or(w2.and(MAGNITUDES).add(ONES));
+            IntVector w3 = IntVector.fromMemorySegment(I, ALL, b3 + o, LE);
+            seen = seen.or(w3.and(MAGNITUDES).add(ONES));
+            FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a + p, LE);
+            FloatVector y00 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c00 = x00.mul(y00);
+            FloatVector y10 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c01 = x00.mul(y10);
+            FloatVector y20 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c02 = x00.mul(y20);
+            FloatVector y30 = w3.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c03 = x00.mul(y30);
+            FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + p + V, LE);
+            FloatVector y01 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x01.fma(y01, c00);
+            FloatVector y11 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x01.fma(y11, c01);
+            FloatVector y21 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x01.fma(y21, c02);
+            FloatVector y31 = w3.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x01.fma(y31, c03);
+            FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + p + 2 * V, LE);
+            FloatVector y02 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x02.fma(y02, c00);
+            FloatVector y12 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x02.fma(y12, c01);
+            FloatVector y22 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x02.fma(y22, c02);
+            FloatVector y32 = w3.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x02.fma(y32, c03);
+            FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + p + 3 * V, LE);
+            FloatVector y03 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x03.fma(y03, c00);
+            FloatVector y13 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x03.fma(y13, c01);
+            FloatVector y23 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x03.fma(y23, c02);
+            FloatVector y33 = w3.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x03.fma(y33, c03);
+            s00 = c00.fma(FloatVector.broadcast(F, scales[scale]), s00);
+            s01 = c01.fma(FloatVector.broadcast(F, scales[scale + scaleStride]), s01);
+            s02 = c02.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride]), s02);
+            s03 = c03.fma(FloatVector.broadcast(F, scales[scale + 3 * scaleStride]), s03);
         }
         s00.intoArray(sums, at);
         s01.intoArray(sums, at + L);
@@ -161,8 +158,8 @@ final class GemmRows {
     }
 
     /** 2 rows of A, 4 rows of B. */
-    private static boolean rows2x4(long a, long strideA, long b, long strideB, int blocks, long scales,
-            long scaleStride, float[] sums, int at) {
+    private static boolean rows2x4(long a, long strideA, long b, long strideB, int groups, float[] scales,
+            int scaleStride, float[] sums, int at) {
         IntVector seen = IntVector.zero(I);
         FloatVector s00 = FloatVector.fromArray(F, sums, at);
         FloatVector s10 = FloatVector.fromArray(F, sums, at + L);
@@ -176,95 +173,82 @@ final class GemmRows {
         long b2 = b1 + strideB;
         long b3 = b2 + strideB;
         long a1 = a + strideA;
-        for (long last = b + blocks * 128L; b < last;) {
-            FloatVector c00 = FloatVector.zero(F);
-            FloatVector c10 = FloatVector.zero(F);
-            FloatVector c01 = FloatVector.zero(F);
-            FloatVector c11 = FloatVector.zero(F);
-            FloatVector c02 = FloatVector.zero(F);
-            FloatVector c12 = FloatVector.zero(F);
-            FloatVector c03 = FloatVector.zero(F);
-            FloatVector c13 = FloatVector.zero(F);
-            for (long end = b + 128; b < end; b += V) {
-                IntVector w0 = IntVector.fromMemorySegment(I, ALL, b, LE);
-                seen = seen.or(w0.and(MAGNITUDES).add(ONES));
-                IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1, LE);
-                seen = seen.or(w1.and(MAGNITUDES).add(ONES));
-                IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2, LE);
-                seen = seen.or(w2.and(MAGNITUDES).add(ONES));
-                IntVector w3 = IntVector.fromMemorySegment(I, ALL, b3, LE);
-                seen = seen.or(w3.and(MAGNITUDES).add(ONES));
-                FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a, LE);
-                FloatVector x10 = FloatVector.fromMemorySegment(F, ALL, a1, LE);
-                FloatVector y00 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x00.fma(y00, c00);
-                c10 = x10.fma(y00, c10);
-                FloatVector y10 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x00.fma(y10, c01);
-                c11 = x10.fma(y10, c11);
-                FloatVector y20 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x00.fma(y20, c02);
-                c12 = x10.fma(y20, c12);
-                FloatVector y30 = w3.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x00.fma(y30, c03);
-                c13 = x10.fma(y30, c13);
-                FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + V, LE);
-                FloatVector x11 = FloatVector.fromMemorySegment(F, ALL, a1 + V, LE);
-                FloatVector y01 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x01.fma(y01, c00);
-                c10 = x11.fma(y01, c10);
-                FloatVector y11 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x01.fma(y11, c01);
-                c11 = x11.fma(y11, c11);
-                FloatVector y21 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x01.fma(y21, c02);
-                c12 = x11.fma(y21, c12);
-                FloatVector y31 = w3.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x01.fma(y31, c03);
-                c13 = x11.fma(y31, c13);
-                FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + 2 * V, LE);
-                FloatVector x12 = FloatVector.fromMemorySegment(F, ALL, a1 + 2 * V, LE);
-                FloatVector y02 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x02.fma(y02, c00);
-                c10 = x12.fma(y02, c10);
-                FloatVector y12 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x02.fma(y12, c01);
-                c11 = x12.fma(y12, c11);
-                FloatVector y22 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x02.fma(y22, c02);
-                c12 = x12.fma(y22, c12);
-                FloatVector y32 = w3.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x02.fma(y32, c03);
-                c13 = x12.fma(y32, c13);
-                FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + 3 * V, LE);
-                FloatVector x13 = FloatVector.fromMemorySegment(F, ALL, a1 + 3 * V, LE);
-                FloatVector y03 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x03.fma(y03, c00);
-                c10 = x13.fma(y03, c10);
-                FloatVector y13 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x03.fma(y13, c01);
-                c11 = x13.fma(y13, c11);
-                FloatVector y23 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x03.fma(y23, c02);
-                c12 = x13.fma(y23, c12);
-                FloatVector y33 = w3.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c03 = x03.fma(y33, c03);
-                c13 = x13.fma(y33, c13);
-                a += 4 * V;
-                a1 += 4 * V;
-                b1 += V;
-                b2 += V;
-                b3 += V;
-            }
-            s00 = c00.fma(FloatVector.broadcast(F, ALL.get(F32, scales)), s00);
-            s10 = c10.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 4)), s10);
-            s01 = c01.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride)), s01);
-            s11 = c11.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride + 4)), s11);
-            s02 = c02.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride)), s02);
-            s12 = c12.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride + 4)), s12);
-            s03 = c03.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 3 * scaleStride)), s03);
-            s13 = c13.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 3 * scaleStride + 4)), s13);
-            scales += SCALE_STEP;
+        for (int g = 0; g < groups; g++) {
+            long o = g * V;
+            long p = 4 * o;
+            int scale = g * MAX_ROWS;
+            IntVector w0 = IntVector.fromMemorySegment(I, ALL, b + o, LE);
+            seen = seen.or(w0.and(MAGNITUDES).add(ONES));
+            IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1 + o, LE);
+            seen = seen.or(w1.and(MAGNITUDES).add(ONES));
+            IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2 + o, LE);
+            seen = seen.or(w2.and(MAGNITUDES).add(ONES));
+            IntVector w3 = IntVector.fromMemorySegment(I, ALL, b3 + o, LE);
+            seen = seen.or(w3.and(MAGNITUDES).add(ONES));
+            FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a + p, LE);
+            FloatVector x10 = FloatVector.fromMemorySegment(F, ALL, a1 + p, LE);
+            FloatVector y00 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c00 = x00.mul(y00);
+            FloatVector c10 = x10.mul(y00);
+            FloatVector y10 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c01 = x00.mul(y10);
+            FloatVector c11 = x10.mul(y10);
+            FloatVector y20 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c02 = x00.mul(y20);
+            FloatVector c12 = x10.mul(y20);
+            FloatVector y30 = w3.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c03 = x00.mul(y30);
+            FloatVector c13 = x10.mul(y30);
+            FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + p + V, LE);
+            FloatVector x11 = FloatVector.fromMemorySegment(F, ALL, a1 + p + V, LE);
+            FloatVector y01 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x01.fma(y01, c00);
+            c10 = x11.fma(y01, c10);
+            FloatVector y11 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x01.fma(y11, c01);
+            c11 = x11.fma(y11, c11);
+            FloatVector y21 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x01.fma(y21, c02);
+            c12 = x11.fma(y21, c12);
+            FloatVector y31 = w3.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x01.fma(y31, c03);
+            c13 = x11.fma(y31, c13);
+            FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + p + 2 * V, LE);
+            FloatVector x12 = FloatVector.fromMemorySegment(F, ALL, a1 + p + 2 * V, LE);
+            FloatVector y02 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x02.fma(y02, c00);
+            c10 = x12.fma(y02, c10);
+            FloatVector y12 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x02.fma(y12, c01);
+            c11 = x12.fma(y12, c11);
+            FloatVector y22 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x02.fma(y22, c02);
+            c12 = x12.fma(y22, c12);
+            FloatVector y32 = w3.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x02.fma(y32, c03);
+            c13 = x12.fma(y32, c13);
+            FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + p + 3 * V, LE);
+            FloatVector x13 = FloatVector.fromMemorySegment(F, ALL, a1 + p + 3 * V, LE);
+            FloatVector y03 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x03.fma(y03, c00);
+            c10 = x13.fma(y03, c10);
+            FloatVector y13 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x03.fma(y13, c01);
+            c11 = x13.fma(y13, c11);
+            FloatVector y23 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x03.fma(y23, c02);
+            c12 = x13.fma(y23, c12);
+            FloatVector y33 = w3.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x03.fma(y33, c03);
+            c13 = x13.fma(y33, c13);
+            s00 = c00.fma(FloatVector.broadcast(F, scales[scale]), s00);
+            s10 = c10.fma(FloatVector.broadcast(F, scales[scale + 1]), s10);
+            s01 = c01.fma(FloatVector.broadcast(F, scales[scale + scaleStride]), s01);
+            s11 = c11.fma(FloatVector.broadcast(F, scales[scale + scaleStride + 1]), s11);
+            s02 = c02.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride]), s02);
+            s12 = c12.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride + 1]), s12);
+            s03 = c03.fma(FloatVector.broadcast(F, scales[scale + 3 * scaleStride]), s03);
+            s13 = c13.fma(FloatVector.broadcast(F, scales[scale + 3 * scaleStride + 1]), s13);
         }
         s00.intoArray(sums, at);
         s10.intoArray(sums, at + L);
@@ -278,8 +262,8 @@ final class GemmRows {
     }
 
     /** 4 rows of A, 3 rows of B. */
-    private static boolean rows4x3(long a, long strideA, long b, long strideB, int blocks, long scales,
-            long scaleStride, float[] sums, int at) {
+    private static boolean rows4x3(long a, long strideA, long b, long strideB, int groups, float[] scales,
+            int scaleStride, float[] sums, int at) {
         IntVector seen = IntVector.zero(I);
         FloatVector s00 = FloatVector.fromArray(F, sums, at);
         FloatVector s10 = FloatVector.fromArray(F, sums, at + L);
@@ -298,122 +282,104 @@ final class GemmRows {
         long a1 = a + strideA;
         long a2 = a1 + strideA;
         long a3 = a2 + strideA;
-        for (long last = b + blocks * 128L; b < last;) {
-            FloatVector c00 = FloatVector.zero(F);
-            FloatVector c10 = FloatVector.zero(F);
-            FloatVector c20 = FloatVector.zero(F);
-            FloatVector c30 = FloatVector.zero(F);
-            FloatVector c01 = FloatVector.zero(F);
-            FloatVector c11 = FloatVector.zero(F);
-            FloatVector c21 = FloatVector.zero(F);
-            FloatVector c31 = FloatVector.zero(F);
-            FloatVector c02 = FloatVector.zero(F);
-            FloatVector c12 = FloatVector.zero(F);
-            FloatVector c22 = FloatVector.zero(F);
-            FloatVector c32 = FloatVector.zero(F);
-            for (long end = b + 128; b < end; b += V) {
-                IntVector w0 = IntVector.fromMemorySegment(I, ALL, b, LE);
-                seen = seen.or(w0.and(MAGNITUDES).add(ONES));
-                IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1, LE);
-                seen = seen.or(w1.and(MAGNITUDES).add(ONES));
-                IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2, LE);
-                seen = seen.or(w2.and(MAGNITUDES).add(ONES));
-                FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a, LE);
-                FloatVector x10 = FloatVector.fromMemorySegment(F, ALL, a1, LE);
-                FloatVector x20 = FloatVector.fromMemorySegment(F, ALL, a2, LE);
-                FloatVector x30 = FloatVector.fromMemorySegment(F, ALL, a3, LE);
-                FloatVector y00 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x00.fma(y00, c00);
-                c10 = x10.fma(y00, c10);
-                c20 = x20.fma(y00, c20);
-                c30 = x30.fma(y00, c30);
-                FloatVector y10 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x00.fma(y10, c01);
-                c11 = x10.fma(y10, c11);
-                c21 = x20.fma(y10, c21);
-                c31 = x30.fma(y10, c31);
-                FloatVector y20 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x00.fma(y20, c02);
-                c12 = x10.fma(y20, c12);
-                c22 = x20.fma(y20, c22);
-                c32 = x30.fma(y20, c32);
-                FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + V, LE);
-                FloatVector x11 = FloatVector.fromMemorySegment(F, ALL, a1 + V, LE);
-                FloatVector x21 = FloatVector.fromMemorySegment(F, ALL, a2 + V, LE);
-                FloatVector x31 = FloatVector.fromMemorySegment(F, ALL, a3 + V, LE);
-                FloatVector y01 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x01.fma(y01, c00);
-                c10 = x11.fma(y01, c10);
-                c20 = x21.fma(y01, c20);
-                c30 = x31.fma(y01, c30);
-                FloatVector y11 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x01.fma(y11, c01);
-                c11 = x11.fma(y11, c11);
-                c21 = x21.fma(y11, c21);
-                c31 = x31.fma(y11, c31);
-                FloatVector y21 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x01.fma(y21, c02);
-                c12 = x11.fma(y21, c12);
-                c22 = x21.fma(y21, c22);
-                c32 = x31.fma(y21, c32);
-                FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + 2 * V, LE);
-                FloatVector x12 = FloatVector.fromMemorySegment(F, ALL, a1 + 2 * V, LE);
-                FloatVector x22 = FloatVector.fromMemorySegment(F, ALL, a2 + 2 * V, LE);
-                FloatVector x32 = FloatVector.fromMemorySegment(F, ALL, a3 + 2 * V, LE);
-                FloatVector y02 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x02.fma(y02, c00);
-                c10 = x12.fma(y02, c10);
-                c20 = x22.fma(y02, c20);
-                c30 = x32.fma(y02, c30);
-                FloatVector y12 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x02.fma(y12, c01);
-                c11 = x12.fma(y12, c11);
-                c21 = x22.fma(y12, c21);
-                c31 = x32.fma(y12, c31);
-                FloatVector y22 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x02.fma(y22, c02);
-                c12 = x12.fma(y22, c12);
-                c22 = x22.fma(y22, c22);
-                c32 = x32.fma(y22, c32);
-                FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + 3 * V, LE);
-                FloatVector x13 = FloatVector.fromMemorySegment(F, ALL, a1 + 3 * V, LE);
-                FloatVector x23 = FloatVector.fromMemorySegment(F, ALL, a2 + 3 * V, LE);
-                FloatVector x33 = FloatVector.fromMemorySegment(F, ALL, a3 + 3 * V, LE);
-                FloatVector y03 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c00 = x03.fma(y03, c00);
-                c10 = x13.fma(y03, c10);
-                c20 = x23.fma(y03, c20);
-                c30 = x33.fma(y03, c30);
-                FloatVector y13 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c01 = x03.fma(y13, c01);
-                c11 = x13.fma(y13, c11);
-                c21 = x23.fma(y13, c21);
-                c31 = x33.fma(y13, c31);
-                FloatVector y23 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
-                c02 = x03.fma(y23, c02);
-                c12 = x13.fma(y23, c12);
-                c22 = x23.fma(y23, c22);
-                c32 = x33.fma(y23, c32);
-                a += 4 * V;
-                a1 += 4 * V;
-                a2 += 4 * V;
-                a3 += 4 * V;
-                b1 += V;
-                b2 += V;
-            }
-            s00 = c00.fma(FloatVector.broadcast(F, ALL.get(F32, scales)), s00);
-            s10 = c10.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 4)), s10);
-            s20 = c20.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 8)), s20);
-            s30 = c30.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 12)), s30);
-            s01 = c01.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride)), s01);
-            s11 = c11.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride + 4)), s11);
-            s21 = c21.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride + 8)), s21);
-            s31 = c31.fma(FloatVector.broadcast(F, ALL.get(F32, scales + scaleStride + 12)), s31);
-            s02 = c02.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride)), s02);
-            s12 = c12.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride + 4)), s12);
-            s22 = c22.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride + 8)), s22);
-            s32 = c32.fma(FloatVector.broadcast(F, ALL.get(F32, scales + 2 * scaleStride + 12)), s32);
-            scales += SCALE_STEP;
+        for (int g = 0; g < groups; g++) {
+            long o = g * V;
+            long p = 4 * o;
+            int scale = g * MAX_ROWS;
+            IntVector w0 = IntVector.fromMemorySegment(I, ALL, b + o, LE);
+            seen = seen.or(w0.and(MAGNITUDES).add(ONES));
+            IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1 + o, LE);
+            seen = seen.or(w1.and(MAGNITUDES).add(ONES));
+            IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2 + o, LE);
+            seen = seen.or(w2.and(MAGNITUDES).add(ONES));
+            FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a + p, LE);
+            FloatVector x10 = FloatVector.fromMemorySegment(F, ALL, a1 + p, LE);
+            FloatVector x20 = FloatVector.fromMemorySegment(F, ALL, a2 + p, LE);
+            FloatVector x30 = FloatVector.fromMemorySegment(F, ALL, a3 + p, LE);
+            FloatVector y00 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c00 = x00.mul(y00);
+            FloatVector c10 = x10.mul(y00);
+            FloatVector c20 = x20.mul(y00);
+            FloatVector c30 = x30.mul(y00);
+            FloatVector y10 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c01 = x00.mul(y10);
+            FloatVector c11 = x10.mul(y10);
+            FloatVector c21 = x20.mul(y10);
+            FloatVector c31 = x30.mul(y10);
+            FloatVector y20 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c02 = x00.mul(y20);
+            FloatVector c12 = x10.mul(y20);
+            FloatVector c22 = x20.mul(y20);
+            FloatVector c32 = x30.mul(y20);
+            FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + p + V, LE);
+            FloatVector x11 = FloatVector.fromMemorySegment(F, ALL, a1 + p + V, LE);
+            FloatVector x21 = FloatVector.fromMemorySegment(F, ALL, a2 + p + V, LE);
+            FloatVector x31 = FloatVector.fromMemorySegment(F, ALL, a3 + p + V, LE);
+            FloatVector y01 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x01.fma(y01, c00);
+            c10 = x11.fma(y01, c10);
+            c20 = x21.fma(y01, c20);
+            c30 = x31.fma(y01, c30);
+            FloatVector y11 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x01.fma(y11, c01);
+            c11 = x11.fma(y11, c11);
+            c21 = x21.fma(y11, c21);
+            c31 = x31.fma(y11, c31);
+            FloatVector y21 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x01.fma(y21, c02);
+            c12 = x11.fma(y21, c12);
+            c22 = x21.fma(y21, c22);
+            c32 = x31.fma(y21, c32);
+            FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + p + 2 * V, LE);
+            FloatVector x12 = FloatVector.fromMemorySegment(F, ALL, a1 + p + 2 * V, LE);
+            FloatVector x22 = FloatVector.fromMemorySegment(F, ALL, a2 + p + 2 * V, LE);
+            FloatVector x32 = FloatVector.fromMemorySegment(F, ALL, a3 + p + 2 * V, LE);
+            FloatVector y02 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x02.fma(y02, c00);
+            c10 = x12.fma(y02, c10);
+            c20 = x22.fma(y02, c20);
+            c30 = x32.fma(y02, c30);
+            FloatVector y12 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x02.fma(y12, c01);
+            c11 = x12.fma(y12, c11);
+            c21 = x22.fma(y12, c21);
+            c31 = x32.fma(y12, c31);
+            FloatVector y22 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x02.fma(y22, c02);
+            c12 = x12.fma(y22, c12);
+            c22 = x22.fma(y22, c22);
+            c32 = x32.fma(y22, c32);
+            FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + p + 3 * V, LE);
+            FloatVector x13 = FloatVector.fromMemorySegment(F, ALL, a1 + p + 3 * V, LE);
+            FloatVector x23 = FloatVector.fromMemorySegment(F, ALL, a2 + p + 3 * V, LE);
+            FloatVector x33 = FloatVector.fromMemorySegment(F, ALL, a3 + p + 3 * V, LE);
+            FloatVector y03 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c00 = x03.fma(y03, c00);
+            c10 = x13.fma(y03, c10);
+            c20 = x23.fma(y03, c20);
+            c30 = x33.fma(y03, c30);
+            FloatVector y13 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c01 = x03.fma(y13, c01);
+            c11 = x13.fma(y13, c11);
+            c21 = x23.fma(y13, c21);
+            c31 = x33.fma(y13, c31);
+            FloatVector y23 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x03.fma(y23, c02);
+            c12 = x13.fma(y23, c12);
+            c22 = x23.fma(y23, c22);
+            c32 = x33.fma(y23, c32);
+            s00 = c00.fma(FloatVector.broadcast(F, scales[scale]), s00);
+            s10 = c10.fma(FloatVector.broadcast(F, scales[scale + 1]), s10);
+            s20 = c20.fma(FloatVector.broadcast(F, scales[scale + 2]), s20);
+            s30 = c30.fma(FloatVector.broadcast(F, scales[scale + 3]), s30);
+            s01 = c01.fma(FloatVector.broadcast(F, scales[scale + scaleStride]), s01);
+            s11 = c11.fma(FloatVector.broadcast(F, scales[scale + scaleStride + 1]), s11);
+            s21 = c21.fma(FloatVector.broadcast(F, scales[scale + scaleStride + 2]), s21);
+            s31 = c31.fma(FloatVector.broadcast(F, scales[scale + scaleStride + 3]), s31);
+            s02 = c02.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride]), s02);
+            s12 = c12.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride + 1]), s12);
+            s22 = c22.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride + 2]), s22);
+            s32 = c32.fma(FloatVector.broadcast(F, scales[scale + 2 * scaleStride + 3]), s32);
         }
         s00.intoArray(sums, at);
         s10.intoArray(sums, at + L);

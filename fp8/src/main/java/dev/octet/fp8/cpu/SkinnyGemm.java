@@ -29,8 +29,7 @@ final class SkinnyGemm {
     private static final int MAX_ROWS_B = 4;
 
     private static final int SLOT_A = 0;
-    private static final int SLOT_SCALES = 1;
-    private static final int SLOT_EDGE = 2;
+    private static final int SLOT_EDGE = 1;
 
     private final GemmOperand a;
     private final GemmOperand b;
@@ -129,14 +128,14 @@ final class SkinnyGemm {
         float[] lanes = work.sums(GROUP * MAX_ROWS_B * L);
         float[] result = work.rows(m * rows);
         boolean shared = b.sharesScalesIn128Rows();
-        int tableFloats = blocks * GROUP;
+        int tableFloats = blocks * GemmRows.GROUPS * GROUP;
+        float[] table = work.scales(MAX_ROWS_B * tableFloats);
         for (int first = 0; first < m; first += GROUP) {
             int count = Math.min(GROUP, m - first);
             int rowsA = count == 3 ? 4 : count;
             int rowsB = GemmRows.rowsB(rowsA);
-            long table = Scratch.get(SLOT_SCALES, 4L * MAX_ROWS_B * tableFloats).address();
             if (shared) {
-                fillScales(table, first, firstRow);
+                fillScales(table, 0, first, firstRow);
             }
             for (int next = 0; next < rows; next += rowsB) {
                 // The last group reaches back over rows that are done, and gets the same sums again.
@@ -144,11 +143,11 @@ final class SkinnyGemm {
                 int valid = Math.min(rowsB, rows - row);
                 if (!shared) {
                     for (int r = 0; r < valid; r++) {
-                        fillScales(table + 4L * r * tableFloats, first, firstRow + row + r);
+                        fillScales(table, r * tableFloats, first, firstRow + row + r);
                     }
                 }
                 boolean special = multiplyRows(rowsA, first, firstRow + row, valid, rowsB, table,
-                        shared ? 0 : 4L * tableFloats, lanes);
+                        shared ? 0 : tableFloats, lanes);
                 addLanes(lanes, rowsA, valid, result, first, count, rows, row);
                 if (special) {
                     replaceSpecial(firstRow, row, valid, rows, first, count, result);
@@ -165,46 +164,40 @@ final class SkinnyGemm {
         }
     }
 
-    /** {@code float[block][GROUP]}: the products of the scales of rows first, first + 1, ... of A with those of a row of B. */
-    private void fillScales(long table, int first, long rowB) {
+    /**
+     * Writes {@code float[group of codes][GROUP]}: the products of the scales of rows first, first + 1, ... of A with
+     * those of a row of B, again for each group of a block.
+     */
+    private void fillScales(float[] table, int at, int first, long rowB) {
         int padded = (m + GROUP - 1) / GROUP * GROUP;
         for (int block = 0; block < blocks; block++) {
             float sB = scaling.scaleB(b, rowB, block);
             long from = scalesA + 4L * ((long) block * padded + first);
-            long to = table + 4L * GROUP * block;
             for (int i = 0; i < GROUP; i++) {
-                ALL.set(F32, to + 4 * i, ALL.get(F32, from + 4 * i) * sB);
+                float product = ALL.get(F32, from + 4 * i) * sB;
+                for (int g = 0; g < GemmRows.GROUPS; g++) {
+                    table[at + (block * GemmRows.GROUPS + g) * GROUP + i] = product;
+                }
             }
         }
     }
 
-    private boolean multiplyRows(int rowsA, int first, long row, int valid, int rowsB, long table, long tableStride,
+    private boolean multiplyRows(int rowsA, int first, long row, int valid, int rowsB, float[] table, int tableStride,
             float[] lanes) {
         Arrays.fill(lanes, 0, rowsA * rowsB * L, 0);
         long rowA = packedA + first * strideA;
         long source = b.address + row * b.rowStride;
-        boolean special = false;
-        if (fullBlocks > 0) {
-            long stride = b.rowStride;
-            if (valid < rowsB) {
-                int length = fullBlocks * BLOCK;
-                MemorySegment copy = Scratch.get(SLOT_EDGE, (long) rowsB * length);
-                GemmPacking.copyPadded(source, stride, valid, length, copy, length, rowsB);
-                special = GemmRows.multiply(rowsA, rowA, strideA, copy.address(), length, fullBlocks, table,
-                        tableStride, lanes, 0);
-            } else {
-                special = GemmRows.multiply(rowsA, rowA, strideA, source, stride, fullBlocks, table, tableStride,
-                        lanes, 0);
-            }
+        long stride = b.rowStride;
+        int groups = (int) (a.k / GemmRows.GROUP);
+        if (valid < rowsB || a.k % GemmRows.GROUP != 0) {
+            int length = blocks * BLOCK;
+            MemorySegment copy = Scratch.get(SLOT_EDGE, (long) rowsB * length);
+            GemmPacking.copyPadded(source, stride, valid, (int) b.k, copy, length, rowsB);
+            source = copy.address();
+            stride = length;
+            groups = blocks * GemmRows.GROUPS;
         }
-        if (fullBlocks < blocks) {
-            long k = (long) fullBlocks * BLOCK;
-            MemorySegment edge = Scratch.get(SLOT_EDGE, (long) MAX_ROWS_B * BLOCK);
-            GemmPacking.copyPadded(source + k, b.rowStride, valid, (int) (b.k - k), edge, BLOCK, rowsB);
-            special |= GemmRows.multiply(rowsA, rowA + 4 * k, strideA, edge.address(), BLOCK, 1,
-                    table + 4L * GROUP * fullBlocks, tableStride, lanes, 0);
-        }
-        return special;
+        return GemmRows.multiply(rowsA, rowA, strideA, source, stride, groups, table, tableStride, lanes, 0);
     }
 
     private void replaceSpecial(long firstRow, int row, int valid, int rows, int first, int count, float[] result) {

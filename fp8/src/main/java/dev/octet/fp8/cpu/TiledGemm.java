@@ -93,7 +93,7 @@ final class TiledGemm {
     /** At least four tasks a thread, if the columns are enough for that, so that a slow thread costs little. */
     private int taskColumns(int threads) {
         long even = Math.ceilDiv(b.rows, 4L * threads);
-        return (int) Math.clamp(Math.ceilDiv(even, (long) COLUMN_STEP) * COLUMN_STEP, COLUMN_STEP, TASK_COLUMNS);
+        return Math.clamp(Math.ceilDiv(even, (long) COLUMN_STEP) * COLUMN_STEP, COLUMN_STEP, TASK_COLUMNS);
     }
 
     // ---------------------------------------------------------------------------------------------- A
@@ -129,7 +129,7 @@ final class TiledGemm {
             long target = packedA + 4L * ((long) block * paddedRows * BLOCK + placeOfGroup(group));
             for (int q = 0; q < BLOCK; q += 4 * L) {
                 special |= GemmPacking.transpose(a, source + q, stride, valid, scaling.first, scaling.second,
-                        target + q * step, step, L * step, square);
+                        target + (q + 3 * L) * step, step, -L * step, square);
             }
             for (int i = 0; i < L; i++) {
                 float s = i < valid ? scaling.scaleA(a, firstRow + row + i, block) : 0;
@@ -234,7 +234,7 @@ final class TiledGemm {
         for (int group = 0; group < BLOCK; group += 4 * L) {
             for (int j = 0; j < 4; j++) {
                 long from = lines.address() + (long) (group + j) * width;
-                long to = target + 4L * (group + j * L);
+                long to = target + 4L * (group + (3 - j) * L);
                 for (int n = 0; n < columns; n += 4 * L) {
                     special |= GemmPacking.transpose(b, from + n, 4L * width, L, 1, 1, to + (long) n * ROW_BYTES,
                             4L * ROW_BYTES, ROW_BYTES, work.square);
