@@ -21,7 +21,7 @@ final class Quantization {
     /** Through scratch: whole cache lines of a transposed source, and a tile in the second-level cache. */
     private static final long SCRATCH_COLUMNS = 4 * BLOCK;
     /** In place: the longer a row, the better the prefetcher; 128 rows of it still fit in the second-level cache. */
-    private static final long DIRECT_COLUMNS = 8 * BLOCK;
+    private static final long DIRECT_COLUMNS = 16 * BLOCK;
     private static final long DIRECT_ROW_COLUMNS = 64 * BLOCK;
     /** Rows of a tile that is quantised by whole rows. */
     private static final long WHOLE_ROWS = 4;
@@ -153,16 +153,14 @@ final class Quantization {
 
     private void squareBlocks(long row, long n, long column, long m, MemorySegment x, boolean bf16, long at,
             long rowBytes, MemorySegment out, long outAt, long outRowBytes) {
-        long blocks = TileKernels.blocks(m);
-        MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * n * blocks);
-        kernels.maxBitsOfBlocks(x, bf16, at, rowBytes, n, m, factors);
+        MemorySegment ofColumns = Scratch.get(Slots.ROWS, 4 * m);
+        MemorySegment factors = Scratch.get(Slots.COLUMNS, 4 * TileKernels.blocks(m));
+        // Columns first: that takes one comparison for four rows and no reduction within a vector.
+        kernels.maxBitsOfColumns(x, bf16, at, rowBytes, n, m, ofColumns);
         boolean finite = true;
-        for (long b = 0; b < blocks; b++) {
-            int bits = 0;
-            for (long r = 0; r < n; r++) {
-                bits = Math.max(bits, factors.get(I32, 4 * (r * blocks + b)));
-            }
-            factors.set(I32, 4 * b, bits);
+        for (long b = 0; b < TileKernels.blocks(m); b++) {
+            long width = Math.min(BLOCK, m - b * BLOCK);
+            factors.set(I32, 4 * b, ScalarKernels.maxBitsOfRow(ofColumns, false, 4 * BLOCK * b, width));
             finite &= makeScale(factors, b, row / BLOCK, column / BLOCK + b);
         }
         kernels.encodeBlocks(x, bf16, at, rowBytes, n, m, factors, 0, format, out, outAt, outRowBytes);

@@ -27,39 +27,69 @@ class VectorColumnKernels extends VectorKernels {
         }
     }
 
+    /** Four rows at a time, since the maxima so far have to be read and written for each; the last may come again. */
     private static void maxOfColumnsF32(MemorySegment x, long at, long rowBytes, long rows, long columns,
             MemorySegment max) {
-        max.asSlice(0, 4 * columns).fill((byte) 0);
         long vectorColumns = columns - columns % LANES;
-        for (long r = 0; r < rows; r++) {
-            long row = at + r * rowBytes;
+        for (long c = 0; c < columns; c++) {
+            max.set(I32, 4 * c, 0);
+        }
+        for (long r = 0; r < rows; r += 4) {
+            long row0 = at + r * rowBytes;
+            long row1 = at + Math.min(r + 1, rows - 1) * rowBytes;
+            long row2 = at + Math.min(r + 2, rows - 1) * rowBytes;
+            long row3 = at + Math.min(r + 3, rows - 1) * rowBytes;
             for (long c = 0; c < vectorColumns; c += LANES) {
-                IntVector.fromMemorySegment(I, x, row + 4 * c, LITTLE).and(MAGNITUDE)
-                        .max(IntVector.fromMemorySegment(I, max, 4 * c, LITTLE)).intoMemorySegment(max, 4 * c, LITTLE);
+                IntVector m0 = IntVector.fromMemorySegment(I, x, row0 + 4 * c, LITTLE).and(MAGNITUDE);
+                IntVector m1 = IntVector.fromMemorySegment(I, x, row1 + 4 * c, LITTLE).and(MAGNITUDE);
+                IntVector m2 = IntVector.fromMemorySegment(I, x, row2 + 4 * c, LITTLE).and(MAGNITUDE);
+                IntVector m3 = IntVector.fromMemorySegment(I, x, row3 + 4 * c, LITTLE).and(MAGNITUDE);
+                m0.max(m1).max(m2.max(m3)).max(IntVector.fromMemorySegment(I, max, 4 * c, LITTLE))
+                        .intoMemorySegment(max, 4 * c, LITTLE);
             }
-            for (long c = vectorColumns; c < columns; c++) {
-                max.set(I32, 4 * c, Math.max(max.get(I32, 4 * c), x.get(I32, row + 4 * c) & MAGNITUDE));
+        }
+        for (long c = vectorColumns; c < columns; c++) {
+            int bits = 0;
+            for (long r = 0; r < rows; r++) {
+                bits = Math.max(bits, x.get(I32, at + r * rowBytes + 4 * c) & MAGNITUDE);
             }
+            max.set(I32, 4 * c, bits);
         }
     }
 
     /** Collects 16-bit maxima in the upper half of the memory, then widens them from the front. */
     private static void maxOfColumnsBF16(MemorySegment x, long at, long rowBytes, long rows, long columns,
             MemorySegment max) {
-        max.asSlice(0, 4 * columns).fill((byte) 0);
         long upper = 2 * columns;
         long vectorColumns = columns - columns % (2 * LANES);
-        for (long r = 0; r < rows; r++) {
-            long row = at + r * rowBytes;
+        for (long c = 0; c < columns; c++) {
+            max.set(I16, upper + 2 * c, (short) 0);
+        }
+        for (long r = 0; r < rows; r += 4) {
+            long row0 = at + r * rowBytes;
+            long row1 = at + Math.min(r + 1, rows - 1) * rowBytes;
+            long row2 = at + Math.min(r + 2, rows - 1) * rowBytes;
+            long row3 = at + Math.min(r + 3, rows - 1) * rowBytes;
             for (long c = 0; c < vectorColumns; c += 2 * LANES) {
-                IntVector.fromMemorySegment(I, x, row + 2 * c, LITTLE).and(0x7FFF_7FFF).reinterpretAsShorts()
+                ShortVector m0 = IntVector.fromMemorySegment(I, x, row0 + 2 * c, LITTLE).and(0x7FFF_7FFF)
+                        .reinterpretAsShorts();
+                ShortVector m1 = IntVector.fromMemorySegment(I, x, row1 + 2 * c, LITTLE).and(0x7FFF_7FFF)
+                        .reinterpretAsShorts();
+                ShortVector m2 = IntVector.fromMemorySegment(I, x, row2 + 2 * c, LITTLE).and(0x7FFF_7FFF)
+                        .reinterpretAsShorts();
+                ShortVector m3 = IntVector.fromMemorySegment(I, x, row3 + 2 * c, LITTLE).and(0x7FFF_7FFF)
+                        .reinterpretAsShorts();
+                m0.max(m1).max(m2.max(m3))
                         .max(IntVector.fromMemorySegment(I, max, upper + 2 * c, LITTLE).reinterpretAsShorts())
                         .reinterpretAsInts().intoMemorySegment(max, upper + 2 * c, LITTLE);
             }
-            for (long c = vectorColumns; c < columns; c++) {
-                int bits = Math.max(max.get(I16, upper + 2 * c), x.get(I16, row + 2 * c) & 0x7FFF);
-                max.set(I16, upper + 2 * c, (short) bits);
+        }
+        for (long c = vectorColumns; c < columns; c++) {
+            int bits = 0;
+            for (long r = 0; r < rows; r++) {
+                bits = Math.max(bits, x.get(I16, at + r * rowBytes + 2 * c) & 0x7FFF);
             }
+            max.set(I16, upper + 2 * c, (short) bits);
         }
         for (long c = 0; c < columns; c++) {
             max.set(I32, 4 * c, max.get(I16, upper + 2 * c) << 16);
