@@ -12,7 +12,8 @@ import java.util.Map;
  * @param nanos the median time of an operation over all iterations of all forks, in nanoseconds: one that fell into
  *     somebody else's use of the machine does not move it
  * @param spread the distance from the median to its farther quartile, as a fraction of the median
- * @param allocated bytes allocated on the Java heap per operation, NaN if that was not measured
+ * @param allocated bytes allocated on the Java heap per operation, the median over iterations, JMH's own share
+ *     included; NaN if that was not measured
  */
 public record Measurement(Case of, double nanos, double spread, double allocated) {
     /**
@@ -37,10 +38,10 @@ public record Measurement(Case of, double nanos, double spread, double allocated
                 throw new IllegalArgumentException(of + " is in " + metric.get("scoreUnit") + ", not in ns/op");
             }
             List<Double> all = times.computeIfAbsent(of, c -> new ArrayList<>());
-            list(metric.get("rawData")).forEach(fork -> list(fork).forEach(t -> all.add((Double) t)));
+            all.addAll(raw(metric));
             map(result.get("secondaryMetrics")).forEach((name, value) -> {
-                if (String.valueOf(name).endsWith("gc.alloc.rate.norm") && map(value).get("score") instanceof Double d) {
-                    allocated.put(of, d);
+                if (String.valueOf(name).endsWith("gc.alloc.rate.norm")) {
+                    allocated.put(of, quantile(sorted(raw(map(value))), 0.5));
                 }
             });
         }
@@ -53,10 +54,20 @@ public record Measurement(Case of, double nanos, double spread, double allocated
         if (times.isEmpty()) {
             throw new IllegalArgumentException(of + " has no iterations");
         }
-        double[] sorted = times.stream().mapToDouble(Double::doubleValue).sorted().toArray();
+        double[] sorted = sorted(times);
         double median = quantile(sorted, 0.5);
         double spread = Math.max(quantile(sorted, 0.75) - median, median - quantile(sorted, 0.25)) / median;
         return new Measurement(of, median, spread, allocated);
+    }
+
+    private static List<Double> raw(Map<?, ?> metric) {
+        List<Double> all = new ArrayList<>();
+        list(metric.get("rawData")).forEach(fork -> list(fork).forEach(t -> all.add((Double) t)));
+        return all;
+    }
+
+    private static double[] sorted(List<Double> values) {
+        return values.stream().mapToDouble(Double::doubleValue).sorted().toArray();
     }
 
     private static double quantile(double[] sorted, double q) {
