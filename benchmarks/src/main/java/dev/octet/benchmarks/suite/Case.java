@@ -1,6 +1,7 @@
 package dev.octet.benchmarks.suite;
 
 import dev.octet.fp8.Granularity;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -18,7 +19,7 @@ public record Case(String method, Map<String, String> params) {
     /** Copies the parameters, in their order. */
     public Case {
         Objects.requireNonNull(method, "method");
-        params = java.util.Collections.unmodifiableMap(new LinkedHashMap<>(params));
+        params = Collections.unmodifiableMap(new LinkedHashMap<>(params));
     }
 
     static Case of(String method, Object... params) {

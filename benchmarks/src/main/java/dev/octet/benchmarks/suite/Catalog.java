@@ -60,7 +60,7 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         for (NK s : shapes) {
             for (long m : rows) {
                 for (int t : threads) {
-                    if (t == most || (m >= MANY_ROWS && !(quick && s != shapes.getFirst()))) {
+                    if (t == most || (m >= MANY_ROWS && !(quick && !s.equals(shapes.getFirst())))) {
                         cases.add(gemm("fprop", t, m, s));
                     }
                 }
