@@ -36,19 +36,19 @@ import picocli.CommandLine.TypeConversionException;
 
 /** {@code octet bench}. */
 @Command(name = "bench", mixinStandardHelpOptions = true,
-        description = "Measures Octet's operations with JMH, each beside the machine's limit and, where there is one, a "
-                + "peer, both measured in the same run. JMH's own output goes to standard output.")
+        description = "Measures Octet's operations with JMH, each beside the machine's limit and, where there is one, "
+                + "a peer, both measured in the same run. JMH's own output goes to standard output.")
 public final class BenchCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
     @Parameters(arity = "0..1", paramLabel = "FILTER", defaultValue = "",
-            description = "A regular expression for the beginning of a benchmark's name, for example gemm, gemm.fprop or "
-                    + ".*128x128. Without it everything is measured.")
+            description = "A regular expression for the beginning of a benchmark's name, for example gemm, gemm.fprop "
+                    + "or .*128x128. Without it everything is measured.")
     private String filter;
 
-    @Option(names = "--quick", description = "A look instead of a measurement: one JVM for each case, short iterations, "
-            + "few shapes. A few minutes.")
+    @Option(names = "--quick", description = "A look instead of a measurement: one JVM for each case, short "
+            + "iterations, few shapes. A few minutes.")
     private boolean quick;
 
     @Option(names = "--list", description = "Shows the cases that would be measured, and measures nothing.")
@@ -62,8 +62,8 @@ public final class BenchCommand implements Callable<Integer> {
     private @Nullable Path raw;
 
     @Option(names = "--report", paramLabel = "DIR",
-            description = "Writes report.md and its plots, and the files that they are made from: jmh.json, run.json and "
-                    + "summary.json.")
+            description = "Writes report.md and its plots, and the files that they are made from: jmh.json, run.json "
+                    + "and summary.json.")
     private @Nullable Path report;
 
     @Option(names = "--backend", paramLabel = "NAME", defaultValue = "cpu",
@@ -71,11 +71,12 @@ public final class BenchCommand implements Callable<Integer> {
     private String backend;
 
     @Option(names = "--threads", split = ",", paramLabel = "N",
-            description = "Pool sizes. Products of 128 rows and more are measured with each of them, everything else with "
-                    + "the largest (default: 1 and the number of physical cores).")
+            description = "Pool sizes. Products of 128 rows and more are measured with each of them, everything else "
+                    + "with the largest (default: 1 and the number of physical cores).")
     private @Nullable List<Integer> threads;
 
-    @Option(names = "--m", split = ",", paramLabel = "M", description = "Rows of the GEMM's A instead of the usual ones.")
+    @Option(names = "--m", split = ",", paramLabel = "M",
+            description = "Rows of the GEMM's A instead of the usual ones.")
     private @Nullable List<Long> rows;
 
     @Option(names = "--shapes", split = ",", paramLabel = "NxK", converter = ShapeConverter.class,

@@ -10,8 +10,8 @@ import picocli.CommandLine.Spec;
 
 /** {@code octet info}. */
 @Command(name = "info", mixinStandardHelpOptions = true,
-        description = "Shows what Octet uses on this machine: processor, vector width, threads, the implementation that "
-                + "each operation takes and why, and the libraries that benchmarks compare with.")
+        description = "Shows what Octet uses on this machine: processor, vector width, threads, the implementation "
+                + "that each operation takes and why, and the libraries that benchmarks compare with.")
 public final class InfoCommand implements Runnable {
     @Spec
     private CommandSpec spec;

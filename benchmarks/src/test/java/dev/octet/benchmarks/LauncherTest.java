@@ -93,7 +93,8 @@ class LauncherTest {
         assertEquals(0, o.status(), o.err());
         assertEquals("", o.err());
         assertTrue(o.out().contains("<dev.octet.benchmarks.Main><bench><two words><><*>"), o.out());
-        assertTrue(o.out().contains("<--add-modules><jdk.incubator.vector><--enable-native-access=ALL-UNNAMED>"), o.out());
+        assertTrue(o.out().contains("<--add-modules><jdk.incubator.vector><--enable-native-access=ALL-UNNAMED>"),
+                o.out());
         assertTrue(o.out().contains("<-Da=1><-Db=2>"), o.out());
         assertTrue(o.out().contains("<-cp><" + jar.toRealPath() + ":" + Files.readString(classPath) + ">"), o.out());
         assertTrue(o.out().endsWith(">" + folder.toRealPath() + "\n"), "the folder must not change: " + o.out());

@@ -41,7 +41,8 @@ class MainTest {
     @Test
     void infoShowsThePathsAndThePeers() {
         assertEquals(0, run("info"));
-        for (String part : new String[] {"cpu ", "vectors ", "threads ", "jvm ", "fp8.gemm", "fp8.quantize", "LibTorch"}) {
+        for (String part : new String[] {"cpu ", "vectors ", "threads ", "jvm ", "fp8.gemm", "fp8.quantize",
+                "LibTorch"}) {
             assertTrue(out.toString().contains(part), () -> part + " is not in " + out);
         }
     }
@@ -72,13 +73,14 @@ class MainTest {
         assertTrue(out.toString().contains("quantize.128x128"), out::toString);
         out.getBuffer().setLength(0);
         assertEquals(0, run("bench", "gemm.fprop", "--list", "--m", "3,7", "--shapes", "64x128", "--threads", "1,2"));
-        assertEquals("gemm.fprop backend=cpu threads=2 m=3 n=64 k=128\ngemm.fprop backend=cpu threads=2 m=7 n=64 k=128\n",
+        assertEquals("gemm.fprop backend=cpu threads=2 m=3 n=64 k=128\n"
+                + "gemm.fprop backend=cpu threads=2 m=7 n=64 k=128\n",
                 out.toString());
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"--m=0", "--m=x", "--shapes=12", "--shapes=0x5", "--threads=0", "--threads=2000", "--forks=0",
-            "--backend=nosuch", "--nosuch"})
+    @ValueSource(strings = {"--m=0", "--m=x", "--shapes=12", "--shapes=0x5", "--threads=0", "--threads=2000",
+            "--forks=0", "--backend=nosuch", "--nosuch"})
     void wrongOptionsAreUsageErrors(String option) {
         assertEquals(2, run("bench", "gemm", option));
         assertTrue(err.toString().contains(option.substring(0, Math.max(option.indexOf('='), 3))), err::toString);

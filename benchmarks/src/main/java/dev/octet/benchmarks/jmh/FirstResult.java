@@ -8,8 +8,8 @@ import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
 
 /**
- * A program that does one thing: quantises activations and weights and multiplies them. How long a fresh JVM takes for it
- * is what a user waits for the first time.
+ * A program that does one thing: quantises activations and weights and multiplies them. How long a fresh JVM takes for
+ * it is what a user waits for the first time.
  */
 public final class FirstResult {
     private static final long M = 128;

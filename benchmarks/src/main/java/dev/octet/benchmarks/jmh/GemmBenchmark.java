@@ -136,8 +136,8 @@ public class GemmBenchmark {
     }
 
     /**
-     * {@return the weight gradient: both operands quantised 128x1 along the tokens and read transposed, added to an FP32
-     * result}
+     * {@return the weight gradient: both operands quantised 128x1 along the tokens and read transposed, added to an
+     * FP32 result}
      */
     @Benchmark
     public Tensor wgrad() {

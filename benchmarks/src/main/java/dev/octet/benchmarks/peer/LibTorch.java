@@ -15,8 +15,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * loaded before the first call.
  *
  * <p>A peer is given its best chance: variables in the environment that override what OpenBLAS finds out about the
- * processor are removed before it is loaded. One that names an older processor was seen to cost it half its speed on one
- * thread, and on two nine tenths.
+ * processor are removed before it is loaded. One that names an older processor was seen to cost it half its speed on
+ * one thread, and on two nine tenths.
  */
 public final class LibTorch {
     private static final List<String> OVERRIDES = List.of("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",

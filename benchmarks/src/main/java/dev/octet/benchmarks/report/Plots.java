@@ -65,7 +65,8 @@ final class Plots {
 
     private static void peer(XYChart chart, String name, List<Row> rows) {
         List<Row> with = rows.stream()
-                .filter(r -> Double.isFinite(r.peer()) && r.peerKind() != null && r.peerKind().startsWith(name)).toList();
+                .filter(r -> Double.isFinite(r.peer()) && r.peerKind() != null && r.peerKind().startsWith(name))
+                .toList();
         if (!with.isEmpty()) {
             series(chart, name, with.stream().map(r -> (double) m(r)).toList(),
                     with.stream().map(r -> gflops(r, r.peer())).toList(), name.endsWith("FP32") ? PEER : PEER.darker(),
@@ -73,8 +74,8 @@ final class Plots {
         }
     }
 
-    private static void series(XYChart chart, String name, List<Double> x, List<Double> y, Color color, BasicStroke line,
-            Marker marker) {
+    private static void series(XYChart chart, String name, List<Double> x, List<Double> y, Color color,
+            BasicStroke line, Marker marker) {
         XYSeries s = chart.addSeries(name, x, y);
         s.setMarkerColor(color);
         s.setMarker(marker);
@@ -130,8 +131,8 @@ final class Plots {
     }
 
     /**
-     * A rate as arithmetic, whatever its unit: a byte of weights stands for its multiply-adds. Codes are a byte each, and
-     * the scales of 128x128 blocks too few to be seen in a plot.
+     * A rate as arithmetic, whatever its unit: a byte of weights stands for its multiply-adds. Codes are a byte each,
+     * and the scales of 128x128 blocks too few to be seen in a plot.
      */
     private static double gflops(Row r, double rate) {
         return r.unit().equals("GFLOP/s") ? rate : 2.0 * m(r) * rate;

@@ -17,8 +17,8 @@ import java.util.TreeSet;
 import java.util.function.Predicate;
 
 /**
- * A report in Markdown, with plots, made from the files of a run: JMH's JSON and what is known of the machine. Made again
- * from the same files it is the same.
+ * A report in Markdown, with plots, made from the files of a run: JMH's JSON and what is known of the machine. Made
+ * again from the same files it is the same.
  */
 public final class Report {
     /** JMH's own JSON. */
@@ -66,9 +66,10 @@ public final class Report {
                     name.equals("command") ? "`" + value + "`" : String.valueOf(value)));
         }
         line("");
-        line("Every value is the median over all iterations. Limits and peers were measured in the same run, with the same "
-                + "threads, and are given in the unit of the value beside them; ratios above 1 are better than the limit or "
-                + "the peer. What each of them is stands in the module's README. Raw results: [" + RAW + "](" + RAW
+        line("Every value is the median over all iterations. Limits and peers were measured in the same run, with the "
+                + "same threads, and are given in the unit of the value beside them; ratios above 1 are better than "
+                + "the limit or the peer. What each of them is stands in the module's README. Raw results: [" + RAW
+                + "](" + RAW
                 + "), [" + SUMMARY + "](" + SUMMARY + ").");
         limits();
     }
@@ -95,8 +96,8 @@ public final class Report {
             line("");
             line("## GEMM, forward: activations 1x128, weights 128x128, BF16 result");
             line("");
-            line("Decoding is inside the measured time. With M of 1 and 4 the unit is bytes of weights a second, and the "
-                    + "limit is reading them once.");
+            line("Decoding is inside the measured time. With M of 1 and 4 the unit is bytes of weights a second, and "
+                    + "the limit is reading them once.");
             int most = new TreeSet<>(threads()).last();
             for (Map.Entry<String, List<Row>> shape : shapes.entrySet()) {
                 String file = "gemm-" + shape.getKey() + ".png";
@@ -111,7 +112,8 @@ public final class Report {
             List<Row> few = rows.stream().filter(r -> r.benchmark().equals("gemm.fprop") && r.unit().equals("GB/s"))
                     .toList();
             if (!few.isEmpty()) {
-                plots.rates("gemm-weights.png", "Weight bytes read by a product of few rows", few, List.of("m", "n", "k"));
+                plots.rates("gemm-weights.png", "Weight bytes read by a product of few rows", few,
+                        List.of("m", "n", "k"));
                 line("");
                 line("### Bytes of weights a second");
                 line("");

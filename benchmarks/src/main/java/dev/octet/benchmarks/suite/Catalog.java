@@ -8,8 +8,8 @@ import java.util.Set;
 
 /**
  * The cases of a run. GEMM shapes are those of DeepSeek-V3's dense layers and experts: the joint down projections of
- * attention (2112 and 576 by 7168), the query's up projection (24576 by 1536), the output projection (7168 by 16384), an
- * expert's gate and up (4096 by 7168) and its down projection (7168 by 2048).
+ * attention (2112 and 576 by 7168), the query's up projection (24576 by 1536), the output projection (7168 by 16384),
+ * an expert's gate and up (4096 by 7168) and its down projection (7168 by 2048).
  *
  * @param backend the implementation to measure
  * @param threads the pool sizes, the one that everything is measured with last

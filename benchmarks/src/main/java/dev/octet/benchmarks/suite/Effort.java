@@ -4,7 +4,8 @@ import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.runner.options.TimeValue;
 
 /**
- * How long each case is measured.
+ * How long each case is measured. Warm-up takes two seconds at least: until C2 has compiled them kernels box their
+ * vectors, and some were seen to do so for a second.
  *
  * @param forks JVMs for each case; 0 measures in this JVM, which only a test of the harness should do
  * @param warmups iterations that do not count
@@ -14,9 +15,9 @@ import org.openjdk.jmh.runner.options.TimeValue;
  */
 public record Effort(int forks, int warmups, int iterations, TimeValue warmupTime, TimeValue time) {
     /** For results that are kept. */
-    public static final Effort FULL = new Effort(2, 4, 6, millis(500), millis(500));
+    public static final Effort FULL = new Effort(2, 6, 6, millis(500), millis(500));
     /** For a look. */
-    public static final Effort QUICK = new Effort(1, 3, 5, millis(300), millis(200));
+    public static final Effort QUICK = new Effort(1, 5, 5, millis(400), millis(200));
 
     /**
      * {@return the same with another number of JVMs}

@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * One object of the summary: a rate of Octet beside the limit and the peer of the same run, all three in one unit, of
- * which more is better. The one exception is a time to the first result, in seconds, of which less is better; its ratios
- * are turned round, so that more is better in every ratio.
+ * which more is better. The one exception is a time to the first result, in seconds, of which less is better; its
+ * ratios are turned round, so that more is better in every ratio.
  *
  * @param benchmark the case's name, for example {@code gemm.fprop}
  * @param backend the implementation
@@ -77,8 +77,8 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
             kind = m >= Limits.MANY_ROWS ? "FP32 FMA peak" : "between read bandwidth and FP32 FMA peak";
         }
         double limit = work / limits.productNanos(m, 2.0 * n * k, weightBytes(c));
-        return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos, unit, limit,
-                kind, work / peerNanos, m >= Limits.MANY_ROWS ? "LibTorch FP32 matmul" : "LibTorch BF16 matmul");
+        return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos, unit,
+                limit, kind, work / peerNanos, m >= Limits.MANY_ROWS ? "LibTorch FP32 matmul" : "LibTorch BF16 matmul");
     }
 
     /** Bytes of B: its codes and the scales that its pairing gives it. */

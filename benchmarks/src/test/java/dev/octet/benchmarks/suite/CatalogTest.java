@@ -29,7 +29,8 @@ class CatalogTest {
     @Test
     void aQuickRunHasEveryKindOfCaseAndStaysSmall() {
         Catalog quick = new Catalog("cpu", List.of(1, 2), Catalog.QUICK_SHAPES, Catalog.QUICK_ROWS, true);
-        assertTrue(quick.names().containsAll(List.of("gemm.fprop", "gemm.dgrad", "gemm.wgrad", "gemm.row", "gemm.tensor",
+        assertTrue(quick.names().containsAll(List.of("gemm.fprop", "gemm.dgrad", "gemm.wgrad", "gemm.row",
+                "gemm.tensor",
                 "quantize.1x128", "quantize.128x128", "dequantize.1x128", "cast.e4m3", "startup.gemm")),
                 () -> quick.names().toString());
         assertTrue(quick.cases().size() < 40, () -> quick.cases().size() + " cases");

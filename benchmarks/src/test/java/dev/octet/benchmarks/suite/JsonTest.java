@@ -34,7 +34,8 @@ class JsonTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "[1", "[1,]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "\"a", "\"\\x\"", "\"\\u12\"", "tru", "1 2",
+    @ValueSource(strings = {"", "[1", "[1,]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "\"a", "\"\\x\"", "\"\\u12\"", "tru",
+            "1 2",
             "--1", "[1}"})
     void malformedTextIsRefused(String text) {
         assertThrows(JsonException.class, () -> Json.parse(text));

@@ -10,7 +10,8 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class SummaryTest {
-    private static final List<String> KEYS = List.of("benchmark", "backend", "threads", "params", "value", "unit", "limit",
+    private static final List<String> KEYS = List.of("benchmark", "backend", "threads", "params", "value", "unit",
+            "limit",
             "limitKind", "peer", "peerKind", "ratioToLimit", "ratioToPeer");
 
     @Test
@@ -32,8 +33,8 @@ class SummaryTest {
             if (peer) {
                 assertTrue((Double) row.get("peer") > 0, row::toString);
                 assertTrue(String.valueOf(row.get("peerKind")).startsWith("LibTorch"), row::toString);
-                assertEquals((Double) row.get("value") / (Double) row.get("peer"), (Double) row.get("ratioToPeer"), 1e-5 *
-                        (Double) row.get("ratioToPeer"));
+                assertEquals((Double) row.get("value") / (Double) row.get("peer"), (Double) row.get("ratioToPeer"),
+                        1e-5 * (Double) row.get("ratioToPeer"));
             } else {
                 assertNull(row.get("peer"));
                 assertNull(row.get("peerKind"));
@@ -75,7 +76,8 @@ class SummaryTest {
         assertNotNull(peer);
         double bytes = 256 * 512 + 4 * 2 * 4;
         // 512 MiB in 2^29 / 32 ns are 32 GB/s.
-        Row row = Row.of(Map.of(c, new Measurement(c, bytes / 16, 0, 0), read, new Measurement(read, (1 << 29) / 32.0, 0, 0),
+        Row row = Row.of(Map.of(c, new Measurement(c, bytes / 16, 0, 0), read,
+                new Measurement(read, (1 << 29) / 32.0, 0, 0),
                 peer, new Measurement(peer, bytes / 4, 0, 0))).getFirst();
         assertEquals(16, row.value(), 1e-9);
         assertEquals(32, row.limit(), 1e-9);
@@ -96,7 +98,8 @@ class SummaryTest {
     void aShorterTimeToTheFirstResultIsABiggerRatio() {
         Case c = Case.of("StartupBenchmark.gemm", "backend", "cpu", "threads", 2);
         Case jvm = Limits.probes(c).getFirst();
-        Row row = Row.of(Map.of(c, new Measurement(c, 4e8, 0, Double.NaN), jvm, new Measurement(jvm, 1e8, 0, Double.NaN)))
+        Row row = Row.of(Map.of(c, new Measurement(c, 4e8, 0, Double.NaN), jvm, new Measurement(jvm, 1e8, 0,
+                Double.NaN)))
                 .getFirst();
         assertEquals("startup.gemm", row.benchmark());
         assertEquals(0.4, row.value(), 1e-12);

@@ -20,7 +20,8 @@ public final class TinyRun {
                 gemm("wgrad", 128, 1),
                 Case.of("QuantizeBenchmark.quantize", "backend", "scalar", "threads", 1, "granularity", "BLOCK_1X128",
                         "dtype", "BF16", "rows", 128, "columns", 256),
-                Case.of("QuantizeBenchmark.cast", "backend", "scalar", "threads", 1, "granularity", "BLOCK_1X128", "dtype",
+                Case.of("QuantizeBenchmark.cast", "backend", "scalar", "threads", 1, "granularity", "BLOCK_1X128",
+                        "dtype",
                         "F32", "rows", 128, "columns", 256));
     }
 
