@@ -128,11 +128,18 @@ final class Rows {
         MemorySegment positions = model.positions().segment();
         MemorySegment segment = model.segments().segment();
         for (int t = 0; t < ids.length; t++) {
-            for (int i = 0; i < MiniLm.HIDDEN; i++) {
-                float sum = words.get(F32, ((long) ids[t] * MiniLm.HIDDEN + i) * 4) + segment.get(F32, i * 4L);
-                ys.set(F32, ((first + t) * MiniLm.HIDDEN + i) * 4,
-                        sum + positions.get(F32, ((long) t * MiniLm.HIDDEN + i) * 4));
-            }
+            embed(words, (long) ids[t] * MiniLm.HIDDEN * 4, segment, positions, (long) t * MiniLm.HIDDEN * 4, ys,
+                    (first + t) * MiniLm.HIDDEN * 4);
+        }
+    }
+
+    private static void embed(MemorySegment words, long word, MemorySegment segment, MemorySegment positions,
+            long position, MemorySegment ys, long y) {
+        for (long i = 0; i < MiniLm.HIDDEN * 4L; i += S.vectorByteSize()) {
+            FloatVector.fromMemorySegment(S, words, word + i, LE)
+                    .add(FloatVector.fromMemorySegment(S, segment, i, LE))
+                    .add(FloatVector.fromMemorySegment(S, positions, position + i, LE))
+                    .intoMemorySegment(ys, y + i, LE);
         }
     }
 
