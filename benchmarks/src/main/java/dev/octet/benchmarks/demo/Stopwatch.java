@@ -6,8 +6,8 @@ import java.util.List;
 /** Times some ways to do the same, in turns, so that a busy moment of the machine hits all alike. */
 final class Stopwatch {
     private static final int LEAST_ROUNDS = 3;
-    /** Enough for the compiler to finish with every loop of an encoder. */
-    private static final long WARM_UP_NANOS = 700_000_000;
+    /** What the compiler needs to finish with every loop of an encoder. */
+    private static final double WARM_UP_SECONDS = 2;
 
     private Stopwatch() {}
 
@@ -15,13 +15,15 @@ final class Stopwatch {
      * Measures.
      *
      * @param tasks what to time
-     * @param seconds how long to go on, warm-up not counted; at least three rounds are run
+     * @param seconds how long to go on, after a warm-up of each of the same length but at most two seconds; at
+     *     least three rounds are run
      * @return the median time of each in seconds
      */
     static double[] medians(List<Runnable> tasks, double seconds) {
         for (Runnable task : tasks) {
+            double warmUp = Math.min(WARM_UP_SECONDS, seconds) * 1e9;
             long start = System.nanoTime();
-            for (int i = 0; i < LEAST_ROUNDS || System.nanoTime() - start < WARM_UP_NANOS; i++) {
+            for (int i = 0; i < LEAST_ROUNDS || System.nanoTime() - start < warmUp; i++) {
                 task.run();
             }
         }
