@@ -425,14 +425,7 @@ public final class Tensor implements AutoCloseable {
      * @throws UnsupportedOperationException if the tensor is strided and not on the CPU
      */
     public Tensor copy() {
-        Tensor t = allocate(device(), dtype, shape);
-        try {
-            t.copyFrom(this);
-            return t;
-        } catch (RuntimeException | Error e) {
-            t.close();
-            throw e;
-        }
+        return to(device());
     }
 
     /**
@@ -440,6 +433,8 @@ public final class Tensor implements AutoCloseable {
      *
      * @param device where to
      * @return a contiguous copy, which owns its memory
+     * @throws IllegalArgumentException if no such device can be used here; the message has the reason
+     * @throws UnsupportedOperationException if the tensor is strided and one of the devices is not the CPU
      */
     public Tensor to(Device device) {
         Tensor t = allocate(device, dtype, shape);

@@ -16,8 +16,9 @@ import org.jspecify.annotations.Nullable;
  * {@link #on(String)} names one, to compare.
  *
  * <p>Arguments are checked before anything is written: an operation that throws {@link IllegalArgumentException} or
- * {@link IllegalStateException} has left its outputs as they were. Instances are immutable and safe for use by several
- * threads; so are the operations, on different outputs. Results do not depend on the number of threads, to the bit.
+ * {@link IllegalStateException} has left its outputs as they were. The latter comes of closed tensors or pools. Instances
+ * are immutable and safe for use by several threads; so are the operations, on different outputs. Results do not depend
+ * on the number of threads, to the bit.
  */
 public final class Fp8 {
     private static final Fp8 AUTO = new Fp8(null, null);
@@ -79,9 +80,9 @@ public final class Fp8 {
     // ---------------------------------------------------------------------------------------------- cast
 
     /**
-     * Converts element by element between a float type and FP8, without scales: to FP8 with round to nearest, ties to
-     * even, gradual underflow and signed zeros (a BF16 or F16 source is widened first, which is exact); from FP8
-     * exactly, since every FP8 value is an F32, BF16 and F16 value.
+     * Converts element by element between a float type and FP8 (OCP 8-bit floating point), without scales: to FP8 with
+     * round to nearest, ties to even, gradual underflow and signed zeros (a BF16 or F16 source is widened first, which
+     * is exact); from FP8 exactly, since every FP8 value is an F32, BF16 and F16 value.
      *
      * @param source F32, BF16 or F16, or FP8; any shape and strides
      * @param target FP8, or F32, BF16 or F16; same shape; all of it is written
@@ -106,7 +107,8 @@ public final class Fp8 {
     // ---------------------------------------------------------------------------------------------- quantise
 
     /**
-     * Quantises a matrix. In each group of elements that share a scale:
+     * Quantises a matrix (DeepSeek-V3 &sect;3.3.2, rounded as DeepGEMM rounds). In each group of elements that share a
+     * scale:
      * {@snippet lang=text :
      * amax  = max(max |x|, 1e-4)
      * scale = amax / max        FP32 division; max = 448 for E4M3, 57344 for E5M2
@@ -115,7 +117,9 @@ public final class Fp8 {
      * }
      * A group with a NaN has scale NaN and NaN codes. A group with an infinity and no NaN has scale +Infinity (NaN in
      * {@link ScaleFormat#E8M0}, which has no infinity): the infinite elements become NaN codes, the finite ones zeros,
-     * so that every element dequantises to NaN. Blocks cut off by an edge take their maximum over what is there.
+     * so that every element dequantises to NaN. NaN codes that a quantiser writes are positive, {@code 0x7F} in E4M3
+     * and {@code 0x7E} in E5M2, whatever the sign of their element. Blocks cut off by an edge take their maximum over
+     * what is there.
      *
      * @param source {@code [rows, columns]} of F32, BF16 or F16, of any strides
      * @param format {@link DType#F8_E4M3} or {@link DType#F8_E5M2}
@@ -139,7 +143,7 @@ public final class Fp8 {
      * Quantises a matrix into memory that is there; see {@link #quantize(Tensor, DType, Scaling)}.
      *
      * @param source {@code [rows, columns]} of F32, BF16 or F16, of any strides
-     * @param target codes and scales of the same shape; all of both is written
+     * @param target codes and scales of the same shape, not overlapping the source; all of both is written
      * @throws IllegalArgumentException if a rank, shape, dtype or device does not fit
      */
     public void quantize(Tensor source, ScaledTensor target) {
@@ -178,7 +182,8 @@ public final class Fp8 {
      * Multiplies codes by their scales in FP32 and rounds once, into memory that is there.
      *
      * @param source {@code [rows, columns]}
-     * @param target F32, BF16 or F16 of the same shape; all of it is written
+     * @param target F32, BF16 or F16 of the same shape, of any strides, not overlapping the source; all of it is
+     *     written
      * @throws IllegalArgumentException if a shape, dtype or device does not fit
      */
     public void dequantize(ScaledTensor source, Tensor target) {
@@ -290,8 +295,8 @@ public final class Fp8 {
     }
 
     /**
-     * {@code D = quantize(epilogue(A * B^T))}: the FP32 result is quantised with fresh 1x128 scales, without rounding in
-     * between.
+     * {@code D = quantize(epilogue(A * B^T))}: the FP32 result is quantised with fresh 1x128 scales, without rounding
+     * in between. NaN and infinity go by {@link #quantize(Tensor, DType, Scaling)}.
      *
      * @param a {@code [M, K]}
      * @param b {@code [N, K]}

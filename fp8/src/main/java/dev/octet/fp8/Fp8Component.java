@@ -24,7 +24,8 @@ public final class Fp8Component implements Component {
         Fp8Backend best = Fp8Backends.best(Device.Kind.CPU);
         StringBuilder reason = new StringBuilder("best of those that can run");
         for (Fp8Backend b : Fp8Backends.all()) {
-            Fp8Backends.unavailable(b).ifPresent(why -> reason.append("; not ").append(b.name()).append(": ").append(why));
+            Fp8Backends.unavailable(b)
+                    .ifPresent(why -> reason.append("; not ").append(b.name()).append(": ").append(why));
         }
         List<Path> paths = new ArrayList<>();
         for (String operation : OPERATIONS) {

@@ -3,8 +3,8 @@ package dev.octet.fp8;
 import dev.octet.core.Shape;
 
 /**
- * Which elements of a matrix {@code [rows, columns]} share one scale. Blocks at the lower and right edge may be cut
- * off.
+ * Which elements of a matrix {@code [rows, columns]} share one scale (DeepSeek-V3 &sect;3.3.2 and &sect;3.5.2 for the
+ * blocks). Blocks at the lower and right edge may be cut off.
  */
 public enum Granularity {
     /** One scale for the matrix; scales are {@code [1, 1]}. */
@@ -13,7 +13,9 @@ public enum Granularity {
     ROW(1, Long.MAX_VALUE),
     /** One scale for 128 neighbours of a row, as for activations; scales are {@code [rows, ceil(columns/128)]}. */
     BLOCK_1X128(1, 128),
-    /** One scale for 128 neighbours of a column, as for weight gradients; scales are {@code [ceil(rows/128), columns]}. */
+    /**
+     * One scale for 128 neighbours of a column, as for weight gradients; scales are {@code [ceil(rows/128), columns]}.
+     */
     BLOCK_128X1(128, 1),
     /** One scale for a square of 128 by 128, as for weights; scales are {@code [ceil(rows/128), ceil(columns/128)]}. */
     BLOCK_128X128(128, 128);

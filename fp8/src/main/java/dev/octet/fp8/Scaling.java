@@ -20,7 +20,12 @@ public record Scaling(Granularity granularity, ScaleFormat format) {
         Objects.requireNonNull(format, "format");
     }
 
-    /** {@return the scaling of the transposed matrix} */
+    /**
+     * {@return the scaling of the transposed matrix}
+     *
+     * @throws IllegalArgumentException if the granularity is {@link Granularity#ROW}: scales by column are not
+     *     supported
+     */
     public Scaling transposed() {
         return new Scaling(granularity.transposed(), format);
     }

@@ -8,6 +8,8 @@ public final class JsonException extends RuntimeException {
     private final long position;
 
     /**
+     * Makes the exception.
+     *
      * @param position the byte in the memory that was read, from its start
      * @param message what is wrong there
      */

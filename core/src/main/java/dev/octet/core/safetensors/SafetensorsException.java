@@ -12,8 +12,11 @@ import org.jspecify.annotations.Nullable;
 public final class SafetensorsException extends IOException {
     private static final long serialVersionUID = 1;
 
+    /** The file; lost when this is serialised, since a path can't be. */
     private final transient Path file;
+    /** The tensor's name, or null. */
     private final @Nullable String tensor;
+    /** The byte in the file, or -1. */
     private final long position;
 
     SafetensorsException(Path file, @Nullable String tensor, long position, String fault) {
