@@ -16,9 +16,9 @@ import org.jspecify.annotations.Nullable;
  * {@link #on(String)} names one, to compare.
  *
  * <p>Arguments are checked before anything is written: an operation that throws {@link IllegalArgumentException} or
- * {@link IllegalStateException} has left its outputs as they were. The latter comes of closed tensors or pools. Instances
- * are immutable and safe for use by several threads; so are the operations, on different outputs. Results do not depend
- * on the number of threads, to the bit.
+ * {@link IllegalStateException} has left its outputs as they were. The latter comes of closed tensors or pools.
+ * Instances are immutable and safe for use by several threads; so are the operations, on different outputs. Results do
+ * not depend on the number of threads, to the bit.
  */
 public final class Fp8 {
     private static final Fp8 AUTO = new Fp8(null, null);

@@ -12,9 +12,9 @@ import org.jspecify.annotations.Nullable;
  * {@code SUM over k in block: A[m,k] * B[n,k]}, without scales.
  *
  * <p>Codes are decoded exactly and a product of two is exact. Between two E4M3 matrices the sum is exact too: products
- * are multiples of 2<sup>-18</sup> below 2<sup>18</sup>, so a sum of 128 needs 43 bits. With an E5M2 matrix it may round
- * (products of two E5M2 values are multiples of 2<sup>-32</sup> up to nearly 2<sup>32</sup>, a sum needs 71 bits):
- * products are added in increasing k, with a relative error against the sum of their magnitudes of at most 127 *
+ * are multiples of 2<sup>-18</sup> below 2<sup>18</sup>, so a sum of 128 needs 43 bits. With an E5M2 matrix it may
+ * round (products of two E5M2 values are multiples of 2<sup>-32</sup> up to nearly 2<sup>32</sup>, a sum needs 71
+ * bits): products are added in increasing k, with a relative error against the sum of their magnitudes of at most 127 *
  * 2<sup>-53</sup>, 2<sup>-29</sup> of what FP32 sums may have.
  */
 final class BlockSums {

@@ -8,9 +8,9 @@ import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaledTensor;
 
 /**
- * A GEMM that adds up like Hopper's tensor cores ({@link HopperAccumulator}) and, every {@code promotion} elements of K,
- * hands what the register holds over to FP32, as DeepSeek-V3 &sect;3.3.2 proposes with {@code N_C} = 128. It shows what
- * that promotion buys; it is no way to compute.
+ * A GEMM that adds up like Hopper's tensor cores ({@link HopperAccumulator}) and, every {@code promotion} elements of
+ * K, hands what the register holds over to FP32, as DeepSeek-V3 &sect;3.3.2 proposes with {@code N_C} = 128. It shows
+ * what that promotion buys; it is no way to compute.
  */
 public final class HopperGemm {
     /** Never promote: one register for the whole of K. */
@@ -24,8 +24,8 @@ public final class HopperGemm {
      * @param a {@code [M, K]}
      * @param b {@code [N, K]}
      * @param accumulator the tensor core
-     * @param promotion elements of K after which the register is scaled, added to an FP32 sum and cleared: a multiple of
-     *     the accumulator's group, or {@link #NEVER}. Scales that change along K ask for a divisor of 128
+     * @param promotion elements of K after which the register is scaled, added to an FP32 sum and cleared: a multiple
+     *     of the accumulator's group, or {@link #NEVER}. Scales that change along K ask for a divisor of 128
      * @param pool the threads
      * @return F32 {@code [M, N]}, which owns its memory
      * @throws IllegalArgumentException if K differs or {@code promotion} does not fit

@@ -100,8 +100,8 @@ public final class ReferenceGemm {
     }
 
     /**
-     * {@code A * B^T} of matrices that are not quantised, accumulated in double in increasing k: what a quantised GEMM's
-     * {@link GemmError#calcDiff} is measured against.
+     * {@code A * B^T} of matrices that are not quantised, accumulated in double in increasing k: what a quantised
+     * GEMM's {@link GemmError#calcDiff} is measured against.
      *
      * @param a {@code [M, K]} of BF16, F16 or F32, of any strides
      * @param b {@code [N, K]} of BF16, F16 or F32, of any strides
@@ -163,7 +163,8 @@ public final class ReferenceGemm {
         HostMatrix codes = new HostMatrix(d.codes());
         HostMatrix scales = new HostMatrix(d.scales());
         EpilogueReader last = new EpilogueReader(epilogue);
-        BlockSums.forEachTile(a, b, allowed(pool, epilogue, d.codes(), d.scales()), tileSize -> new ExactFold(tileSize) {
+        CpuPool threads = allowed(pool, epilogue, d.codes(), d.scales());
+        BlockSums.forEachTile(a, b, threads, tileSize -> new ExactFold(tileSize) {
             @Override
             public void finish(long m, long n, int rows, int columns) {
                 float[] group = new float[columns];

@@ -32,10 +32,12 @@ final class ReferenceQuantizer {
             int dim, long i, long j) {
         if (dim < source.shape().rank()) {
             for (long n = 0; n < source.dim(dim); n++) {
-                cast(source, from, target, to, overflow, dim + 1, i + n * source.stride(dim), j + n * target.stride(dim));
+                cast(source, from, target, to, overflow, dim + 1, i + n * source.stride(dim),
+                        j + n * target.stride(dim));
             }
         } else if (target.dtype().isFp8()) {
-            to.set(ValueLayout.JAVA_BYTE, j, NearestCode.encode(target.dtype(), load(from, source.dtype(), i), overflow));
+            float value = load(from, source.dtype(), i);
+            to.set(ValueLayout.JAVA_BYTE, j, NearestCode.encode(target.dtype(), value, overflow));
         } else {
             store(to, target.dtype(), j, NearestCode.decode(source.dtype(), from.get(ValueLayout.JAVA_BYTE, i)));
         }
