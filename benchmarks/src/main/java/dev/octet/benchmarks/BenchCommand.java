@@ -51,7 +51,8 @@ public final class BenchCommand implements Callable<Integer> {
             + "iterations, few shapes. A few minutes.")
     private boolean quick;
 
-    @Option(names = "--list", description = "Shows the cases that would be measured, and measures nothing.")
+    @Option(names = "--list", description = "Shows the cases that would be measured and about how "
+            + "long that takes, and measures nothing.")
     private boolean list;
 
     @Option(names = "--summary", paramLabel = "FILE",
@@ -71,8 +72,8 @@ public final class BenchCommand implements Callable<Integer> {
     private String backend;
 
     @Option(names = "--threads", split = ",", paramLabel = "N",
-            description = "Pool sizes. Products of 128 rows and more are measured with each of them, everything else "
-                    + "with the largest (default: 1 and the number of physical cores).")
+            description = "Pool sizes. Products of 128 rows and more with the first shape are measured with each of "
+                    + "them, everything else with the largest (default: 1 and the number of physical cores).")
     private @Nullable List<Integer> threads;
 
     @Option(names = "--m", split = ",", paramLabel = "M",
@@ -83,7 +84,7 @@ public final class BenchCommand implements Callable<Integer> {
             description = "Shapes of the GEMM's weights instead of the usual ones, for example 2112x7168.")
     private @Nullable List<NK> shapes;
 
-    @Option(names = "--forks", paramLabel = "N", description = "JVMs for each case, 1 or more.")
+    @Option(names = "--forks", paramLabel = "N", description = "JVMs for each case of Octet, 1 or more.")
     private @Nullable Integer forks;
 
     @Option(names = "--peer", negatable = true, defaultValue = "true", fallbackValue = "true",
@@ -96,13 +97,6 @@ public final class BenchCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         List<Case> cases = select();
-        PrintWriter out = spec.commandLine().getOut();
-        if (list) {
-            cases.forEach(out::println);
-            out.flush();
-            return 0;
-        }
-        boolean peers = peer && peerIsThere();
         Effort effort = quick ? Effort.QUICK : Effort.FULL;
         if (forks != null) {
             if (forks < 1) {
@@ -110,8 +104,17 @@ public final class BenchCommand implements Callable<Integer> {
             }
             effort = effort.withForks(forks);
         }
+        PrintWriter out = spec.commandLine().getOut();
+        if (list) {
+            cases.forEach(out::println);
+            out.flush();
+            estimate(new SuiteRunner(effort, peer, System.out, (done, total, next) -> { }), cases);
+            return 0;
+        }
+        boolean peers = peer && peerIsThere();
         Map<String, Object> info = RunInfo.gather(commandLine(), effort, peers);
         SuiteRunner runner = new SuiteRunner(effort, peers, System.out, new TerminalProgress());
+        estimate(runner, cases);
         String json;
         try {
             json = runner.run(cases);
@@ -123,6 +126,14 @@ public final class BenchCommand implements Callable<Integer> {
             throw new CommandFailure("no result for " + runner.failed() + "; JMH's output above says why");
         }
         return 0;
+    }
+
+    private void estimate(SuiteRunner runner, List<Case> cases) {
+        long seconds = runner.estimate(cases).toSeconds();
+        PrintWriter err = spec.commandLine().getErr();
+        err.println("octet: " + cases.size() + (cases.size() == 1 ? " case" : " cases")
+                + ", with limits and peers about " + (seconds < 120 ? seconds + " s" : (seconds + 30) / 60 + " min"));
+        err.flush();
     }
 
     private List<Case> select() {

@@ -78,6 +78,12 @@ class MainTest {
                 out.toString());
     }
 
+    @Test
+    void aListTellsHowLongItWouldTake() {
+        assertEquals(0, run("bench", "gemm.fprop", "--list", "--m", "1", "--shapes", "64x128", "--threads", "2"));
+        assertTrue(err.toString().matches("octet: 1 case, with limits and peers about [1-9][0-9]* s\\R"), err::toString);
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"--m=0", "--m=x", "--shapes=12", "--shapes=0x5", "--threads=0", "--threads=2000",
             "--forks=0", "--backend=nosuch", "--nosuch"})

@@ -1,11 +1,14 @@
 package dev.octet.benchmarks.report;
 
+import dev.octet.benchmarks.suite.Bar;
 import dev.octet.benchmarks.suite.Case;
 import dev.octet.benchmarks.suite.Json;
 import dev.octet.benchmarks.suite.Limits;
 import dev.octet.benchmarks.suite.Measurement;
 import dev.octet.benchmarks.suite.Row;
 import java.io.IOException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -72,6 +75,7 @@ public final class Report {
                 + "](" + RAW
                 + "), [" + SUMMARY + "](" + SUMMARY + ").");
         limits();
+        bars();
     }
 
     private void limits() {
@@ -82,6 +86,23 @@ public final class Report {
         for (int threads : threads()) {
             Limits l = Limits.of(measured, threads);
             cells(String.valueOf(threads), plain(l.flops()), plain(l.read()), plain(l.copied()));
+        }
+    }
+
+    private void bars() {
+        List<Bar> bars = Bar.of(measured);
+        if (bars.isEmpty()) {
+            return;
+        }
+        line("");
+        line("## Bars");
+        line("");
+        line("What Octet means to reach: " + bars.stream().filter(Bar::met).count() + " of " + bars.size() + " met.");
+        line("");
+        table("case", "is", "value", "bar", "outcome");
+        for (Bar b : bars) {
+            cells(b.of(), b.measure(), digits(b.value(), b.atMost()),
+                    (b.atMost() ? "at most " : "") + digits(b.bar(), !b.atMost()), b.outcome().equals("missed") ? "**missed**" : b.outcome());
         }
     }
 
@@ -216,6 +237,12 @@ public final class Report {
         }
         int decimals = d == 0 ? 0 : Math.clamp(3 - (int) Math.floor(Math.log10(Math.abs(d))), 0, 6);
         return String.format(Locale.ROOT, "%." + decimals + "f", d);
+    }
+
+    /** Three digits after the point, rounded so that nothing seems to reach a bar that does not. */
+    private static String digits(double d, boolean up) {
+        return Double.isFinite(d) ? BigDecimal.valueOf(d).setScale(3, up ? RoundingMode.CEILING : RoundingMode.FLOOR)
+                .stripTrailingZeros().toPlainString() : "";
     }
 
     private static String ratio(double d) {

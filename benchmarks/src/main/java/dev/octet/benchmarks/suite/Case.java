@@ -58,6 +58,16 @@ public record Case(String method, Map<String, String> params) {
         return params.containsKey("backend");
     }
 
+    /** Whether each operation starts a process. */
+    boolean isStartup() {
+        return method.startsWith("StartupBenchmark.");
+    }
+
+    /** Whether this measures LibTorch. */
+    boolean isPeer() {
+        return method.startsWith("TorchBenchmark.");
+    }
+
     int threads() {
         return Integer.parseInt(params.getOrDefault("threads", "1"));
     }

@@ -1,13 +1,16 @@
 package dev.octet.benchmarks.suite;
 
+import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.runner.options.TimeValue;
 
 /**
- * How long each case is measured. Warm-up takes two seconds at least: until C2 has compiled them kernels box their
- * vectors, and some were seen to do so for a second.
+ * How long each case is measured. Octet's warm-up takes three seconds: until C2 has compiled them kernels box their
+ * vectors, and where the pool's threads leave C2 no core of its own that was seen to last longer than two. LibTorch has
+ * nothing to compile. Its cases and the probes have one JVM, and probes are repeated during a run.
  *
- * @param forks JVMs for each case; 0 measures in this JVM, which only a test of the harness should do
+ * @param forks JVMs for each case of Octet; 0 measures everything in this JVM, which only a test of the harness should
+ *     do
  * @param warmups iterations that do not count
  * @param iterations iterations that count
  * @param warmupTime the least time of one that does not count
@@ -15,9 +18,18 @@ import org.openjdk.jmh.runner.options.TimeValue;
  */
 public record Effort(int forks, int warmups, int iterations, TimeValue warmupTime, TimeValue time) {
     /** For results that are kept. */
-    public static final Effort FULL = new Effort(2, 6, 6, millis(500), millis(500));
+    public static final Effort FULL = new Effort(2, 6, 5, millis(500), millis(300));
     /** For a look. */
-    public static final Effort QUICK = new Effort(1, 5, 5, millis(400), millis(200));
+    public static final Effort QUICK = new Effort(1, 6, 5, millis(500), millis(200));
+
+    private static final int PROBE_WARMUPS = 4;
+    private static final int PEER_WARMUPS = 2;
+
+    /** Seconds that a JVM takes to start, to make its operands and to end; seen on two cores. */
+    private static final double FORK_SECONDS = 1.5;
+    /** Seconds of a process that makes one product, and of one that does nothing; the same. */
+    private static final double FIRST_RESULT_SECONDS = 1;
+    private static final double NOTHING_SECONDS = 0.1;
 
     /**
      * {@return the same with another number of JVMs}
@@ -26,6 +38,46 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
      */
     public Effort withForks(int count) {
         return new Effort(count, warmups, iterations, warmupTime, time);
+    }
+
+    /**
+     * What one case gets of it.
+     *
+     * @param c a case of Octet, a probe or a peer
+     */
+    Effort of(Case c) {
+        int shots = 2 * iterations;
+        if (c.isOctet()) {
+            // One shot is one process: more of them instead of longer ones.
+            return c.isStartup() ? new Effort(forks, 1, shots, TimeValue.NONE, TimeValue.NONE) : this;
+        }
+        int one = Math.min(1, forks);
+        if (c.isStartup()) {
+            return new Effort(one, 1, shots, TimeValue.NONE, TimeValue.NONE);
+        }
+        int most = c.isPeer() ? PEER_WARMUPS : PROBE_WARMUPS;
+        return new Effort(one, Math.min(most, warmups), iterations, warmupTime, time);
+    }
+
+    /** About how long a case takes with its part of this effort, if no operation takes longer than an iteration. */
+    double seconds(Case c) {
+        Effort e = of(c);
+        double measuring = c.isStartup()
+                ? (e.warmups + e.iterations) * (c.isOctet() ? FIRST_RESULT_SECONDS : NOTHING_SECONDS)
+                : e.warmups * seconds(warmupTime) + e.iterations * seconds(time);
+        return Math.max(1, e.forks) * (measuring + (e.forks == 0 ? 0 : FORK_SECONDS));
+    }
+
+    private static double seconds(TimeValue t) {
+        return t.convertTo(TimeUnit.NANOSECONDS) * 1e-9;
+    }
+
+    /** {@return what is done for a case, as a report says it} */
+    public String describe() {
+        return String.format(Locale.ROOT, "Octet: %d fork%s of %d x %s warm-up and %d x %s; LibTorch: one fork, %d x %s "
+                + "and %d x %s; probes: one fork, %d x %s and %d x %s, each time", forks, forks == 1 ? "" : "s", warmups,
+                warmupTime, iterations, time, Math.min(PEER_WARMUPS, warmups), warmupTime, iterations, time,
+                Math.min(PROBE_WARMUPS, warmups), warmupTime, iterations, time);
     }
 
     static TimeValue millis(int n) {

@@ -70,22 +70,17 @@ public record Limits(double flops, double read, double copied) {
     }
 
     /**
-     * {@return the shortest time in nanoseconds of a product with this many rows: for few rows the time to read the
-     * weights, for many the time of the multiply-adds, between them the straight line, in rows, from one to the other}
+     * {@return the rate in GFLOP/s that a product of so many rows is held against: for few rows what the read bandwidth
+     * allows, with one byte a weight; for many the FMA peak; between them the straight line, in rows, from the one rate
+     * to the other}
      *
      * @param m rows
-     * @param flopsPerRow operations for each
-     * @param weightBytes bytes of codes and scales
      */
-    public double productNanos(long m, double flopsPerRow, double weightBytes) {
-        if (m <= FEW_ROWS) {
-            return weightBytes / read;
-        }
-        double many = Math.max(m, MANY_ROWS) * flopsPerRow / flops;
+    public double productFlops(long m) {
         if (m >= MANY_ROWS) {
-            return many;
+            return flops;
         }
-        double few = weightBytes / read;
-        return few + (many - few) * (m - FEW_ROWS) / (MANY_ROWS - FEW_ROWS);
+        double few = 2.0 * Math.min(m, FEW_ROWS) * read;
+        return m <= FEW_ROWS ? few : few + (flops - few) * (m - FEW_ROWS) / (MANY_ROWS - FEW_ROWS);
     }
 }

@@ -64,21 +64,13 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         long m = c.number("m");
         long n = c.number("n");
         long k = c.number("k");
-        double work;
-        String unit;
-        String kind;
-        if (m <= Limits.FEW_ROWS) {
-            work = weightBytes(c);
-            unit = "GB/s";
-            kind = "read bandwidth";
-        } else {
-            work = 2.0 * m * n * k;
-            unit = "GFLOP/s";
-            kind = m >= Limits.MANY_ROWS ? "FP32 FMA peak" : "between read bandwidth and FP32 FMA peak";
-        }
-        double limit = work / limits.productNanos(m, 2.0 * n * k, weightBytes(c));
-        return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos, unit,
-                limit, kind, work / peerNanos, m >= Limits.MANY_ROWS ? "LibTorch FP32 matmul" : "LibTorch BF16 matmul");
+        boolean few = m <= Limits.FEW_ROWS;
+        boolean many = m >= Limits.MANY_ROWS;
+        double work = few ? weightBytes(c) : 2.0 * m * n * k;
+        return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos,
+                few ? "GB/s" : "GFLOP/s", few ? limits.read() : limits.productFlops(m),
+                few ? "read bandwidth" : many ? "FP32 FMA peak" : "line from read bandwidth to FP32 FMA peak",
+                work / peerNanos, many ? "LibTorch FP32 matmul" : "LibTorch BF16 matmul");
     }
 
     /** Bytes of B: its codes and the scales that its pairing gives it. */

@@ -39,9 +39,7 @@ public final class RunInfo {
         info.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
         info.put("jvm", octet.jvm());
         info.put("LibTorch", peers ? LibTorch.describe() : "not measured");
-        info.put("effort",
-                effort.forks() + " forks of " + effort.warmups() + " x " + effort.warmupTime() + " warm-up and "
-                + effort.iterations() + " x " + effort.time());
+        info.put("effort", effort.describe());
         return info;
     }
 

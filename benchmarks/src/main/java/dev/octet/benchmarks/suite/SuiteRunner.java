@@ -3,6 +3,7 @@ package dev.octet.benchmarks.suite;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -88,6 +89,15 @@ public final class SuiteRunner {
     }
 
     /**
+     * {@return about how long a run takes}
+     *
+     * @param cases what to measure
+     */
+    public Duration estimate(List<Case> cases) {
+        return Duration.ofMillis(Math.round(1e3 * plan(cases).stream().mapToDouble(effort::seconds).sum()));
+    }
+
+    /**
      * Measures.
      *
      * @param cases what to measure
@@ -121,21 +131,19 @@ public final class SuiteRunner {
     }
 
     private Options options(Case c) {
+        Effort own = effort.of(c);
         ChainedOptionsBuilder options = new OptionsBuilder()
                 .include("^" + Pattern.quote(c.jmhName()) + "$")
-                .forks(effort.forks())
-                .warmupIterations(effort.warmups())
-                .measurementIterations(effort.iterations())
+                .forks(own.forks())
+                .warmupIterations(own.warmups())
+                .measurementIterations(own.iterations())
                 .shouldFailOnError(false);
         c.params().forEach(options::param);
-        if (c.method().startsWith("StartupBenchmark.")) {
-            // One shot is one process; more of them instead of longer ones, and none of it in this JVM's heap.
-            options.warmupIterations(1).measurementIterations(2 * effort.iterations());
-        } else {
-            options.warmupTime(effort.warmupTime()).measurementTime(effort.time()).timeout(TimeValue.minutes(5));
-        }
-        if (c.isOctet() && !c.method().startsWith("StartupBenchmark.")) {
-            options.addProfiler(GCProfiler.class);
+        if (!c.isStartup()) {
+            options.warmupTime(own.warmupTime()).measurementTime(own.time()).timeout(TimeValue.minutes(5));
+            if (c.isOctet()) {
+                options.addProfiler(GCProfiler.class);
+            }
         }
         return options.build();
     }

@@ -22,6 +22,10 @@ class ReportTest {
         Report.write(folder);
         String page = Files.readString(folder.resolve(Report.PAGE));
         assertTrue(page.contains("| command | `./octet bench 'a\\|b'` |"), page);
+        assertTrue(page.contains("## Bars"), page);
+        assertTrue(page.contains("| gemm.fprop M=1 192x256, 1 thread | of read bandwidth | "), page);
+        assertTrue(page.contains(" | 0.85 | **missed** |"), page);
+        assertTrue(page.contains("| gemm.fprop M=128 192x256, 2 threads | times one thread | "), page);
         assertTrue(page.contains("### N x K = 192x256"), page);
         assertTrue(page.contains("| gemm.fprop | 128 | 2 | "), page);
         assertTrue(page.contains("### Threads"), page);

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.octet.benchmarks.probe.FmaProbe;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -109,13 +110,26 @@ class SummaryTest {
     @Test
     void theLimitOfAProductGoesFromBytesToArithmetic() {
         Limits l = new Limits(500, 32, Double.NaN);
-        double flopsPerRow = 2.0 * 2112 * 7168;
-        double bytes = 2112.0 * 7168;
-        assertEquals(bytes / 32, l.productNanos(1, flopsPerRow, bytes));
-        assertEquals(bytes / 32, l.productNanos(4, flopsPerRow, bytes));
-        assertEquals(128 * flopsPerRow / 500, l.productNanos(128, flopsPerRow, bytes));
-        assertEquals(1024 * flopsPerRow / 500, l.productNanos(1024, flopsPerRow, bytes));
-        double half = (l.productNanos(4, flopsPerRow, bytes) + l.productNanos(128, flopsPerRow, bytes)) / 2;
-        assertEquals(half, l.productNanos(66, flopsPerRow, bytes), half * 1e-12);
+        assertEquals(2 * 32, l.productFlops(1));
+        assertEquals(8 * 32, l.productFlops(4));
+        assertEquals(500, l.productFlops(128));
+        assertEquals(500, l.productFlops(1024));
+        // 66 rows are half of the way from 4 to 128, 35 a quarter.
+        assertEquals(256 + (500 - 256) / 2.0, l.productFlops(66), 1e-9);
+        assertEquals(256 + (500 - 256) / 4.0, l.productFlops(35), 1e-9);
+    }
+
+    @Test
+    void aProductBetweenFewRowsAndManyIsHeldAgainstTheLine() {
+        Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 66, "n", 256, "k", 512);
+        Case read = Case.of("ProbeBenchmark.read", "threads", 2);
+        Case fma = Case.of("ProbeBenchmark.fma", "threads", 2);
+        Row row = Row.of(Map.of(c, new Measurement(c, 2.0 * 66 * 256 * 512 / 189, 0, 0), read,
+                new Measurement(read, (1 << 29) / 32.0, 0, 0), fma,
+                new Measurement(fma, FmaProbe.flops(2) / 500, 0, 0))).getFirst();
+        assertEquals("line from read bandwidth to FP32 FMA peak", row.limitKind());
+        assertEquals("GFLOP/s", row.unit());
+        assertEquals(378, row.limit(), 1e-9);
+        assertEquals(0.5, row.ratioToLimit(), 1e-12);
     }
 }

@@ -1,0 +1,120 @@
+package dev.octet.benchmarks.suite;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+
+/**
+ * One figure that Octet means to reach, beside what was measured. All bars are set here.
+ *
+ * @param of the case, for people
+ * @param measure what is held against the bar
+ * @param value what was measured, or NaN if that was not
+ * @param bar what it must be
+ * @param atMost whether less is better
+ */
+public record Bar(String of, String measure, double value, double bar, boolean atMost) {
+    /** Forward products of 128 rows and more, of the FP32 FMA peak. */
+    static final double OF_PEAK = 0.90;
+    /** The same, as many times as fast as LibTorch in FP32. */
+    static final double TIMES_FP32 = 1.0;
+    /** Forward products of up to 4 rows, of the read bandwidth. */
+    static final double OF_READ = 0.85;
+    /** The same, as many times as fast as LibTorch in BF16. */
+    static final double TIMES_BF16 = 1.8;
+    /** Quantising BF16, of the copy bandwidth. */
+    static final double OF_COPY = 0.7;
+    /** Forward products of 128 rows and more: two threads, as many times as fast as one. */
+    static final double TIMES_ONE_THREAD = 1.9;
+    /** Until the first result of a fresh JVM. */
+    static final double STARTUP_SECONDS = 2;
+    /**
+     * Bytes allocated per operation. JMH's own share is in what is measured, some 20 kB in each iteration, which is why
+     * only operations count of which there are dozens in an iteration.
+     */
+    static final double BYTES = 1024;
+    /** Those that take at most so long. */
+    static final double BYTES_COUNT_UP_TO_NANOS = 5e6;
+
+    private static final Set<String> QUANTISERS = Set.of("quantize.1x128", "quantize.128x128");
+
+    /**
+     * Holds measurements against the bars.
+     *
+     * @param all everything that was measured, probes and peers included
+     * @return each bar that a measured case has, in the order of the cases; allocation last, once for all
+     */
+    public static List<Bar> of(Map<Case, Measurement> all) {
+        List<Bar> bars = new ArrayList<>();
+        List<Row> rows = Row.of(all);
+        for (Row r : rows) {
+            switch (r.benchmark()) {
+                case "gemm.fprop" -> product(r, rows, Limits.of(all, r.threads()), bars);
+                case "startup.gemm" -> bars.add(new Bar(name(r), "s to the first result", r.value(), STARTUP_SECONDS,
+                        true));
+                default -> {
+                    if (QUANTISERS.contains(r.benchmark()) && "BF16".equals(r.params().get("dtype"))) {
+                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_COPY));
+                    }
+                }
+            }
+        }
+        all.values().stream().filter(m -> m.of().isOctet() && m.nanos() <= BYTES_COUNT_UP_TO_NANOS
+                && Double.isFinite(m.allocated())).mapToDouble(Measurement::allocated).max()
+                .ifPresent(most -> bars.add(new Bar("all up to 5 ms, the worst", "B/op", most, BYTES, true)));
+        return bars;
+    }
+
+    private static void product(Row r, List<Row> rows, Limits limits, List<Bar> bars) {
+        long m = (Long) Objects.requireNonNull(r.params().get("m"));
+        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), productFraction(m, limits)));
+        if (m <= Limits.FEW_ROWS) {
+            bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_BF16));
+        } else if (m >= Limits.MANY_ROWS) {
+            bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_FP32));
+            if (r.threads() == 2) {
+                rows.stream().filter(one -> one.threads() == 1 && one.benchmark().equals(r.benchmark())
+                        && one.backend().equals(r.backend()) && one.params().equals(r.params()))
+                        .forEach(one -> bars.add(atLeast(r, "times one thread", r.value() / one.value(),
+                                TIMES_ONE_THREAD)));
+            }
+        }
+    }
+
+    /**
+     * The part of its limit that a forward product must reach. Between few rows and many the bar is the straight line
+     * in M, in GFLOP/s, from the bar at 4 to the bar at 128, as the limit is the line from limit to limit.
+     */
+    static double productFraction(long m, Limits l) {
+        Limits bars = new Limits(OF_PEAK * l.flops(), OF_READ * l.read(), Double.NaN);
+        return m <= Limits.FEW_ROWS ? OF_READ : m >= Limits.MANY_ROWS ? OF_PEAK
+                : bars.productFlops(m) / l.productFlops(m);
+    }
+
+    private static Bar atLeast(Row r, String measure, double value, double bar) {
+        return new Bar(name(r), measure, value, bar, false);
+    }
+
+    private static String name(Row r) {
+        String sizes = switch (r.benchmark()) {
+            case "gemm.fprop" -> String.format(Locale.ROOT, " M=%s %sx%s", r.params().get("m"), r.params().get("n"),
+                    r.params().get("k"));
+            case "startup.gemm" -> "";
+            default -> " " + r.params().get("dtype");
+        };
+        return r.benchmark() + sizes + ", " + r.threads() + (r.threads() == 1 ? " thread" : " threads");
+    }
+
+    /** {@return whether the bar is reached; what was not measured does not reach it} */
+    public boolean met() {
+        return atMost ? value <= bar : value >= bar;
+    }
+
+    /** {@return {@code met}, {@code missed} or {@code not measured}} */
+    public String outcome() {
+        return Double.isNaN(value) || Double.isNaN(bar) ? "not measured" : met() ? "met" : "missed";
+    }
+}

@@ -1,0 +1,143 @@
+package dev.octet.benchmarks.suite;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.octet.benchmarks.probe.CopyProbe;
+import dev.octet.benchmarks.probe.FmaProbe;
+import dev.octet.benchmarks.probe.ReadProbe;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+
+/** A machine of 500 GFLOP/s on two threads and 250 on one, which reads 32 GB/s and copies 30. */
+class BarTest {
+    private static final long N = 4096;
+    private static final long K = 7168;
+
+    private final Map<Case, Measurement> all = new LinkedHashMap<>();
+
+    BarTest() {
+        for (int threads : new int[] {1, 2}) {
+            add(Case.of("ProbeBenchmark.fma", "threads", threads), FmaProbe.flops(threads) / (250 * threads));
+            add(Case.of("ProbeBenchmark.read", "threads", threads), ReadProbe.bytes() / 32.0);
+            add(Case.of("ProbeBenchmark.copy", "threads", threads), CopyProbe.bytes() / 30.0);
+        }
+    }
+
+    private void add(Case c, double nanos) {
+        all.put(c, new Measurement(c, nanos, 0, Double.NaN));
+    }
+
+    private static Case fprop(int threads, long m) {
+        return Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", threads, "m", m, "n", N, "k", K);
+    }
+
+    private static Case quantize(String granularity, String dtype) {
+        return Case.of("QuantizeBenchmark.quantize", "backend", "cpu", "threads", 2, "granularity", granularity,
+                "dtype", dtype, "rows", 4096, "columns", 7168);
+    }
+
+    /** A product at so many GFLOP/s, its peer slower by a factor. */
+    private void product(int threads, long m, double gflops, double timesPeer) {
+        double nanos = 2.0 * m * N * K / gflops;
+        add(fprop(threads, m), nanos);
+        Case peer = Limits.peer(fprop(threads, m));
+        assertNotNull(peer);
+        add(peer, nanos * timesPeer);
+    }
+
+    private String outcomes() {
+        return String.join(" ", Bar.of(all).stream().map(Bar::outcome).toList());
+    }
+
+    @Test
+    void manyRowsAreHeldAgainstPeakAndPeer() {
+        product(2, 128, 451, 1.01);
+        product(2, 512, 449, 0.99);
+        assertEquals("met met missed missed", outcomes());
+        Bar first = Bar.of(all).getFirst();
+        assertEquals("gemm.fprop M=128 4096x7168, 2 threads", first.of());
+        assertEquals("of FP32 FMA peak", first.measure());
+        assertEquals(0.902, first.value(), 1e-9);
+        assertEquals(0.9, first.bar());
+    }
+
+    @Test
+    void fewRowsAreHeldAgainstBandwidthAndPeer() {
+        product(2, 1, 2 * 32 * 0.86, 1.81);
+        product(2, 4, 8 * 32 * 0.84, 1.79);
+        assertEquals("met met missed missed", outcomes());
+    }
+
+    @Test
+    void rowsBetweenAreHeldAgainstTheLineFromBarToBar() {
+        // From 8 * 32 * 0.85 at 4 rows to 500 * 0.90 at 128.
+        double bar16 = 217.6 + (450 - 217.6) * 12 / 124;
+        double bar64 = 217.6 + (450 - 217.6) * 60 / 124;
+        product(2, 16, bar16 * 1.001, 1);
+        product(2, 64, bar64 * 0.999, 1);
+        List<Bar> bars = Bar.of(all);
+        assertEquals("met missed", outcomes());
+        assertEquals(bar16, bars.getFirst().bar() * (256 + (500 - 256) * 12 / 124.0), 1e-9);
+        assertTrue(bars.getFirst().bar() > Bar.OF_READ && bars.getFirst().bar() < bars.get(1).bar());
+        assertTrue(bars.get(1).bar() < Bar.OF_PEAK);
+    }
+
+    @Test
+    void twoThreadsAreHeldAgainstOneWhereRowsAreMany() {
+        product(1, 64, 200, 1);
+        product(1, 128, 240, 1.1);
+        product(1, 512, 240, 1.1);
+        product(2, 64, 210, 1);
+        product(2, 128, 240 * 1.91, 1.1);
+        product(2, 512, 240 * 1.89, 1.1);
+        List<Bar> scaling = Bar.of(all).stream().filter(b -> b.measure().equals("times one thread")).toList();
+        assertEquals(List.of("met", "missed"), scaling.stream().map(Bar::outcome).toList());
+        assertEquals(1.91, scaling.getFirst().value(), 1e-9);
+    }
+
+    @Test
+    void quantisingBf16IsHeldAgainstCopying() {
+        double bytes = 4096 * 7168 * 3.0;
+        add(quantize("BLOCK_1X128", "BF16"), bytes / (30 * 0.71));
+        add(quantize("BLOCK_128X128", "BF16"), bytes / (30 * 0.69));
+        add(quantize("BLOCK_1X128", "F32"), bytes);
+        add(quantize("ROW", "BF16"), bytes);
+        assertEquals("met missed", outcomes());
+    }
+
+    @Test
+    void theFirstResultMayTakeTwoSeconds() {
+        Case c = Case.of("StartupBenchmark.gemm", "backend", "cpu", "threads", 2);
+        add(c, 1.9e9);
+        assertEquals("met", outcomes());
+        add(c, 2.1e9);
+        assertEquals("missed", outcomes());
+    }
+
+    @Test
+    void theWorstAllocationOfShortOperationsCounts() {
+        Case brief = quantize("ROW", "BF16");
+        Case other = quantize("TENSOR", "BF16");
+        Case lasting = quantize("BLOCK_128X1", "BF16");
+        all.put(brief, new Measurement(brief, 3e6, 0, 300));
+        all.put(other, new Measurement(other, 3e6, 0, 700));
+        all.put(lasting, new Measurement(lasting, 3e8, 0, 20_000));
+        Bar bar = Bar.of(all).getFirst();
+        assertEquals(700, bar.value());
+        assertTrue(bar.met());
+        all.put(other, new Measurement(other, 3e6, 0, 1 << 20));
+        assertEquals("missed", outcomes());
+    }
+
+    @Test
+    void whatWasNotMeasuredIsNotMet() {
+        add(fprop(2, 128), 2.0 * 128 * N * K / 490);
+        assertEquals("met not measured", outcomes());
+        assertFalse(Bar.of(all).get(1).met());
+    }
+}

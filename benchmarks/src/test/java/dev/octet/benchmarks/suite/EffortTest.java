@@ -1,0 +1,64 @@
+package dev.octet.benchmarks.suite;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+
+class EffortTest {
+    private static final Case GEMM =
+            Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 1, "n", 256, "k", 512);
+    private static final Case PEER =
+            Case.of("TorchBenchmark.matmul", "dtype", "BF16", "threads", 2, "m", 1, "n", 256, "k", 512);
+    private static final Case PROBE = Case.of("ProbeBenchmark.read", "threads", 2);
+    private static final Case FIRST = Case.of("StartupBenchmark.gemm", "backend", "cpu", "threads", 2);
+
+    private static Duration estimate(Effort effort, boolean peers, List<Case> cases) {
+        return new SuiteRunner(effort, peers, new PrintStream(OutputStream.nullOutputStream()),
+                (done, total, next) -> { }).estimate(cases);
+    }
+
+    private static Duration full() {
+        return estimate(Effort.FULL, true,
+                new Catalog("cpu", List.of(1, 2), Catalog.SHAPES, Catalog.ROWS, false).cases());
+    }
+
+    @Test
+    void octetIsWarmedUpForThreeSecondsInSeveralJvms() {
+        for (Effort e : List.of(Effort.FULL, Effort.QUICK)) {
+            assertTrue(e.of(GEMM).warmups() * e.of(GEMM).warmupTime().convertTo(TimeUnit.MILLISECONDS) >= 3000);
+        }
+        assertTrue(Effort.FULL.of(GEMM).forks() >= 2);
+        assertEquals(3, Effort.FULL.withForks(3).of(GEMM).forks());
+        assertEquals(3, Effort.FULL.withForks(3).of(FIRST).forks());
+    }
+
+    @Test
+    void probesAndPeersHaveOneJvm() {
+        assertEquals(1, Effort.FULL.of(PEER).forks());
+        assertEquals(1, Effort.FULL.of(PROBE).forks());
+        assertEquals(0, Effort.FULL.withForks(0).of(PROBE).forks());
+        assertTrue(Effort.FULL.of(PEER).warmups() < Effort.FULL.of(GEMM).warmups());
+    }
+
+    @Test
+    void aRunForResultsThatAreKeptTakesTwentyMinutesAtMost() {
+        assertTrue(full().compareTo(Duration.ofMinutes(20)) <= 0, () -> full().toString());
+    }
+
+    @Test
+    void theEstimateCountsWhatIsRun() {
+        Effort effort = new Effort(2, 2, 3, Effort.millis(500), Effort.millis(1000));
+        // Two probes before and after, and the case, each with 1 s of warm-up and 3 s that count.
+        double start = (effort.seconds(GEMM) - 2 * 4) / 2;
+        assertTrue(start > 0 && start < 5, () -> start + " s to start a JVM");
+        assertEquals(4 * (4 + start) + 2 * (4 + start), estimate(effort, false, List.of(GEMM)).toMillis() * 1e-3, 1e-2);
+        assertEquals(4 + start, (estimate(effort, true, List.of(GEMM)).minus(estimate(effort, false, List.of(GEMM))))
+                .toMillis() * 1e-3, 1e-2);
+    }
+}
