@@ -1,6 +1,5 @@
 package dev.octet.benchmarks.suite;
 
-import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.runner.options.TimeValue;
 
@@ -28,7 +27,7 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
     /** Seconds that a JVM takes to start, to make its operands and to end; seen on two cores. */
     private static final double FORK_SECONDS = 1.5;
     /** Seconds of a process that makes one product, and of one that does nothing; the same. */
-    private static final double FIRST_RESULT_SECONDS = 1;
+    private static final double FIRST_RESULT_SECONDS = 2;
     private static final double NOTHING_SECONDS = 0.1;
 
     /**
@@ -46,9 +45,9 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
      * @param c a case of Octet, a probe or a peer
      */
     Effort of(Case c) {
-        int shots = 2 * iterations;
+        int shots = iterations;
         if (c.isOctet()) {
-            // One shot is one process: more of them instead of longer ones.
+            // One shot is one process.
             return c.isStartup() ? new Effort(forks, 1, shots, TimeValue.NONE, TimeValue.NONE) : this;
         }
         int one = Math.min(1, forks);
@@ -74,10 +73,13 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
 
     /** {@return what is done for a case, as a report says it} */
     public String describe() {
-        return String.format(Locale.ROOT, "Octet: %d fork%s of %d x %s warm-up and %d x %s; LibTorch: one fork, %d x %s "
-                + "and %d x %s; probes: one fork, %d x %s and %d x %s, each time", forks, forks == 1 ? "" : "s", warmups,
-                warmupTime, iterations, time, Math.min(PEER_WARMUPS, warmups), warmupTime, iterations, time,
-                Math.min(PROBE_WARMUPS, warmups), warmupTime, iterations, time);
+        return "Octet: " + times(forks, warmups) + "; LibTorch: " + times(1, Math.min(PEER_WARMUPS, warmups))
+                + "; probes, each time: " + times(1, Math.min(PROBE_WARMUPS, warmups));
+    }
+
+    private String times(int jvms, int unmeasured) {
+        return jvms + (jvms == 1 ? " fork" : " forks") + " of " + unmeasured + " x " + warmupTime + " warm-up and "
+                + iterations + " x " + time;
     }
 
     static TimeValue millis(int n) {

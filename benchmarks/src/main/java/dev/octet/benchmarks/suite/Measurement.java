@@ -4,6 +4,9 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.runner.options.TimeValue;
 
 /**
  * What JMH measured for one case.
@@ -14,8 +17,9 @@ import java.util.Map;
  * @param spread the distance from the median to its farther quartile, as a fraction of the median
  * @param allocated bytes allocated on the Java heap per operation, the median over iterations, JMH's own share
  *     included; NaN if that was not measured
+ * @param iterationNanos the time that an iteration was to take, or NaN where each is one operation
  */
-public record Measurement(Case of, double nanos, double spread, double allocated) {
+public record Measurement(Case of, double nanos, double spread, double allocated, double iterationNanos) {
     /**
      * Reads the results that JMH wrote. Several runs of one case, as there are of probes, become one measurement.
      *
@@ -26,6 +30,7 @@ public record Measurement(Case of, double nanos, double spread, double allocated
     public static Map<Case, Measurement> read(String json) {
         Map<Case, List<Double>> times = new LinkedHashMap<>();
         Map<Case, Double> allocated = new LinkedHashMap<>();
+        Map<Case, Double> iterations = new LinkedHashMap<>();
         for (Object element : list(Json.parse(json))) {
             Map<?, ?> result = map(element);
             Map<String, String> params = new LinkedHashMap<>();
@@ -39,6 +44,7 @@ public record Measurement(Case of, double nanos, double spread, double allocated
             }
             List<Double> all = times.computeIfAbsent(of, c -> new ArrayList<>());
             all.addAll(raw(metric));
+            iterations.put(of, iteration(String.valueOf(result.get("measurementTime"))));
             map(result.get("secondaryMetrics")).forEach((name, value) -> {
                 if (String.valueOf(name).endsWith("gc.alloc.rate.norm")) {
                     allocated.put(of, quantile(sorted(raw(map(value))), 0.5));
@@ -46,18 +52,24 @@ public record Measurement(Case of, double nanos, double spread, double allocated
             });
         }
         Map<Case, Measurement> out = new LinkedHashMap<>();
-        times.forEach((of, t) -> out.put(of, of(of, t, allocated.getOrDefault(of, Double.NaN))));
+        times.forEach((of, t) -> out.put(of, of(of, t, allocated.getOrDefault(of, Double.NaN),
+                Objects.requireNonNull(iterations.get(of)))));
         return out;
     }
 
-    private static Measurement of(Case of, List<Double> times, double allocated) {
+    private static double iteration(String time) {
+        return time.equals("single-shot") ? Double.NaN
+                : TimeValue.fromString(time).convertTo(TimeUnit.NANOSECONDS);
+    }
+
+    private static Measurement of(Case of, List<Double> times, double allocated, double iterationNanos) {
         if (times.isEmpty()) {
             throw new IllegalArgumentException(of + " has no iterations");
         }
         double[] sorted = sorted(times);
         double median = quantile(sorted, 0.5);
         double spread = Math.max(quantile(sorted, 0.75) - median, median - quantile(sorted, 0.25)) / median;
-        return new Measurement(of, median, spread, allocated);
+        return new Measurement(of, median, spread, allocated, iterationNanos);
     }
 
     private static List<Double> raw(Map<?, ?> metric) {

@@ -29,7 +29,7 @@ import org.openjdk.jmh.runner.options.VerboseMode;
  */
 public final class SuiteRunner {
     /** Probes are repeated after so many cases. */
-    private static final int PROBE_EVERY = 12;
+    private static final int PROBE_EVERY = 16;
 
     /** Is told what comes next. */
     @FunctionalInterface

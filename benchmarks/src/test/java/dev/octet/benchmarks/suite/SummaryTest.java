@@ -66,7 +66,10 @@ class SummaryTest {
 
     @Test
     void allocationIsMeasuredForOctetAlone() {
-        Measurement.read(TinyRun.JSON).forEach((c, m) -> assertEquals(c.isOctet(), m.allocated() >= 0, c::toString));
+        Measurement.read(TinyRun.JSON).forEach((c, m) -> {
+            assertEquals(c.isOctet(), m.allocated() >= 0, c::toString);
+            assertEquals(1e7, m.iterationNanos(), c::toString);
+        });
     }
 
     @Test
@@ -77,9 +80,9 @@ class SummaryTest {
         assertNotNull(peer);
         double bytes = 256 * 512 + 4 * 2 * 4;
         // 512 MiB in 2^29 / 32 ns are 32 GB/s.
-        Row row = Row.of(Map.of(c, new Measurement(c, bytes / 16, 0, 0), read,
-                new Measurement(read, (1 << 29) / 32.0, 0, 0),
-                peer, new Measurement(peer, bytes / 4, 0, 0))).getFirst();
+        Row row = Row.of(Map.of(c, new Measurement(c, bytes / 16, 0, 0, 3e8), read,
+                new Measurement(read, (1 << 29) / 32.0, 0, 0, 3e8),
+                peer, new Measurement(peer, bytes / 4, 0, 0, 3e8))).getFirst();
         assertEquals(16, row.value(), 1e-9);
         assertEquals(32, row.limit(), 1e-9);
         assertEquals(0.5, row.ratioToLimit(), 1e-12);
@@ -89,7 +92,7 @@ class SummaryTest {
     @Test
     void whatWasNotMeasuredIsNull() {
         Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 128, "n", 256, "k", 512);
-        Map<String, Object> json = Row.of(Map.of(c, new Measurement(c, 1000, 0, 0))).getFirst().toJson();
+        Map<String, Object> json = Row.of(Map.of(c, new Measurement(c, 1000, 0, 0, 3e8))).getFirst().toJson();
         assertNull(json.get("limitKind"));
         assertNull(json.get("peerKind"));
         assertTrue(Json.write(json).contains("\"limit\": null"), json::toString);
@@ -99,8 +102,8 @@ class SummaryTest {
     void aShorterTimeToTheFirstResultIsABiggerRatio() {
         Case c = Case.of("StartupBenchmark.gemm", "backend", "cpu", "threads", 2);
         Case jvm = Limits.probes(c).getFirst();
-        Row row = Row.of(Map.of(c, new Measurement(c, 4e8, 0, Double.NaN), jvm, new Measurement(jvm, 1e8, 0,
-                Double.NaN)))
+        Row row = Row.of(Map.of(c, new Measurement(c, 4e8, 0, Double.NaN, 3e8), jvm, new Measurement(jvm, 1e8, 0,
+                Double.NaN, 3e8)))
                 .getFirst();
         assertEquals("startup.gemm", row.benchmark());
         assertEquals(0.4, row.value(), 1e-12);
@@ -124,9 +127,9 @@ class SummaryTest {
         Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 66, "n", 256, "k", 512);
         Case read = Case.of("ProbeBenchmark.read", "threads", 2);
         Case fma = Case.of("ProbeBenchmark.fma", "threads", 2);
-        Row row = Row.of(Map.of(c, new Measurement(c, 2.0 * 66 * 256 * 512 / 189, 0, 0), read,
-                new Measurement(read, (1 << 29) / 32.0, 0, 0), fma,
-                new Measurement(fma, FmaProbe.flops(2) / 500, 0, 0))).getFirst();
+        Row row = Row.of(Map.of(c, new Measurement(c, 2.0 * 66 * 256 * 512 / 189, 0, 0, 3e8), read,
+                new Measurement(read, (1 << 29) / 32.0, 0, 0, 3e8), fma,
+                new Measurement(fma, FmaProbe.flops(2) / 500, 0, 0, 3e8))).getFirst();
         assertEquals("line from read bandwidth to FP32 FMA peak", row.limitKind());
         assertEquals("GFLOP/s", row.unit());
         assertEquals(378, row.limit(), 1e-9);
