@@ -26,7 +26,7 @@ final class SkinnyGemm {
     /** Above it the tiled GEMM is faster, since it decodes B once for all rows. */
     private static final int MAX_M = 16;
     private static final int GROUP = GemmRows.MAX_ROWS;
-    private static final int MAX_ROWS_B = 4;
+    private static final int ROWS_B = GemmRows.ROWS_B;
 
     private static final int SLOT_A = 0;
     private static final int SLOT_EDGE = 1;
@@ -125,32 +125,32 @@ final class SkinnyGemm {
 
     private void multiply(long firstRow, int rows) {
         GemmWorkspace work = GemmWorkspace.mine();
-        float[] lanes = work.sums(GROUP * MAX_ROWS_B * L);
+        float[] lanes = work.sums(GROUP * ROWS_B * L);
         float[] result = work.rows(m * rows);
         boolean shared = b.sharesScalesIn128Rows();
         int tableFloats = blocks * GemmRows.GROUPS * GROUP;
-        float[] table = work.scales(MAX_ROWS_B * tableFloats);
+        float[] table = work.scales(ROWS_B * tableFloats);
         for (int first = 0; first < m; first += GROUP) {
             int count = Math.min(GROUP, m - first);
             int rowsA = count == 3 ? 4 : count;
-            int rowsB = GemmRows.rowsB(rowsA);
             if (shared) {
                 fillScales(table, 0, first, firstRow);
             }
-            for (int next = 0; next < rows; next += rowsB) {
-                // The last group reaches back over rows that are done, and gets the same sums again.
-                int row = Math.max(0, Math.min(next, rows - rowsB));
-                int valid = Math.min(rowsB, rows - row);
+            // Two streams, each through half of the rows; the second ends on the last row, if need be twice.
+            int half = (rows + 1) / 2;
+            for (int row = 0; row < half; row++) {
+                int other = Math.min(row + half, rows - 1);
                 if (!shared) {
-                    for (int r = 0; r < valid; r++) {
-                        fillScales(table, r * tableFloats, first, firstRow + row + r);
-                    }
+                    fillScales(table, 0, first, firstRow + row);
+                    fillScales(table, tableFloats, first, firstRow + other);
                 }
-                boolean special = multiplyRows(rowsA, first, firstRow + row, valid, rowsB, table,
+                boolean special = multiplyRows(rowsA, first, firstRow + row, other - row, table,
                         shared ? 0 : tableFloats, lanes);
-                addLanes(lanes, rowsA, valid, result, first, count, rows, row);
+                addLanes(lanes, 0, result, first * rows + row, count, rows);
+                addLanes(lanes, rowsA, result, first * rows + other, count, rows);
                 if (special) {
-                    replaceSpecial(firstRow, row, valid, rows, first, count, result);
+                    replaceSpecial(firstRow, row, rows, first, count, result);
+                    replaceSpecial(firstRow, other, rows, first, count, result);
                 }
             }
         }
@@ -182,30 +182,29 @@ final class SkinnyGemm {
         }
     }
 
-    private boolean multiplyRows(int rowsA, int first, long row, int valid, int rowsB, float[] table, int tableStride,
+    /** Multiplies rows {@code first...} of A with two rows of B, {@code apart} rows from each other. */
+    private boolean multiplyRows(int rowsA, int first, long row, int apart, float[] table, int tableStride,
             float[] lanes) {
-        Arrays.fill(lanes, 0, rowsA * rowsB * L, 0);
-        long rowA = packedA + first * strideA;
+        Arrays.fill(lanes, 0, rowsA * ROWS_B * L, 0);
         long source = b.address + row * b.rowStride;
-        long stride = b.rowStride;
+        long stride = apart * b.rowStride;
         int groups = (int) (a.k / GemmRows.GROUP);
-        if (valid < rowsB || a.k % GemmRows.GROUP != 0) {
+        if (a.k % GemmRows.GROUP != 0) {
             int length = blocks * BLOCK;
-            MemorySegment copy = Scratch.get(SLOT_EDGE, (long) rowsB * length);
-            GemmPacking.copyPadded(source, stride, valid, (int) b.k, copy, length, rowsB);
+            MemorySegment copy = Scratch.get(SLOT_EDGE, (long) ROWS_B * length);
+            GemmPacking.copyPadded(source, stride, ROWS_B, (int) b.k, copy, length, ROWS_B);
             source = copy.address();
             stride = length;
             groups = blocks * GemmRows.GROUPS;
         }
-        return GemmRows.multiply(rowsA, rowA, strideA, source, stride, groups, table, tableStride, lanes, 0);
+        return GemmRows.multiply(rowsA, packedA + first * strideA, strideA, source, stride, groups, table, tableStride,
+                lanes, 0);
     }
 
-    private void replaceSpecial(long firstRow, int row, int valid, int rows, int first, int count, float[] result) {
-        for (int r = row; r < row + valid; r++) {
-            if (b.hasSpecial(firstRow + r)) {
-                for (int i = first; i < first + count; i++) {
-                    result[i * rows + r] = GemmCodes.sum(a, b, i, firstRow + r);
-                }
+    private void replaceSpecial(long firstRow, int r, int rows, int first, int count, float[] result) {
+        if (b.hasSpecial(firstRow + r)) {
+            for (int i = first; i < first + count; i++) {
+                result[i * rows + r] = GemmCodes.sum(a, b, i, firstRow + r);
             }
         }
     }
@@ -220,21 +219,18 @@ final class SkinnyGemm {
     }
 
     /** Adds the lanes of each sum in a fixed order, halves first, so that no compiler can choose another. */
-    private static void addLanes(float[] lanes, int rowsA, int rowsB, float[] result, int first, int count, int rows,
-            int row) {
-        for (int r = 0; r < rowsB; r++) {
-            for (int i = 0; i < count; i++) {
-                FloatVector v = FloatVector.fromArray(Lanes.F, lanes, (r * rowsA + i) * L);
-                if (L > 8) {
-                    v = v.add(v.rearrange(ROTATE_8));
-                }
-                if (L > 4) {
-                    v = v.add(v.rearrange(ROTATE_4));
-                }
-                v = v.add(v.rearrange(ROTATE_2));
-                v = v.add(v.rearrange(ROTATE_1));
-                result[(first + i) * rows + row + r] = v.lane(0);
+    private static void addLanes(float[] lanes, int from, float[] result, int at, int count, int step) {
+        for (int i = 0; i < count; i++) {
+            FloatVector v = FloatVector.fromArray(Lanes.F, lanes, (from + i) * L);
+            if (L > 8) {
+                v = v.add(v.rearrange(ROTATE_8));
             }
+            if (L > 4) {
+                v = v.add(v.rearrange(ROTATE_4));
+            }
+            v = v.add(v.rearrange(ROTATE_2));
+            v = v.add(v.rearrange(ROTATE_1));
+            result[at + i * step] = v.lane(0);
         }
     }
 }
