@@ -6,6 +6,7 @@ import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.OR;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -16,7 +17,8 @@ import jdk.incubator.vector.VectorSpecies;
  * of 4 L codes, code {@code 4 c + j} goes to place {@code (3 - j) L + c}. Both operands are packed alike, so their products
  * meet.
  *
- * <p>Methods return whether a code was not finite; such a code is decoded to some finite number.
+ * <p>A code that is not finite is decoded to some finite number; {@link #scan} and {@link #transpose} tell whether there
+ * is one.
  */
 final class GemmPacking {
     private static final VectorSpecies<Float> F = Lanes.F;
@@ -48,41 +50,66 @@ final class GemmPacking {
      *
      * @param x the operand, for its format
      * @param source address of the first row's block
-     * @param stride bytes from row to row, of the source
+     * @param stride bytes from row to row
      * @param rows how many rows
-     * @param target address
-     * @param targetStride bytes from row to row, of the target
+     * @param target where to
+     * @param at where the first row begins
      */
-    static boolean decodeRows(GemmOperand x, long source, long stride, int rows, long target, long targetStride) {
+    static void decodeRows(GemmOperand x, long source, long stride, int rows, float[] target, int at) {
         int shift = x.shift;
         int mask = x.mask;
-        int probe = x.probe;
-        IntVector seen = IntVector.zero(I);
         // One flat loop: a loop of two inside a loop over the rows runs at a seventh of its speed.
         for (int i = 0; i < rows * GROUPS; i++) {
-            long r = i / GROUPS;
-            long g = i % GROUPS;
-            long to = target + r * targetStride + g * 4 * V;
-            IntVector w = IntVector.fromMemorySegment(I, ALL, source + r * stride + g * V, LE);
-            seen = seen.or(w.and(MAGNITUDES).add(probe));
-            w.lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to, LE);
-            w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + V, LE);
-            w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 2 * V, LE);
-            w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).intoMemorySegment(ALL, to + 3 * V, LE);
+            long from = source + i / GROUPS * stride + i % GROUPS * V;
+            int to = at + i * (4 * L);
+            IntVector w = IntVector.fromMemorySegment(I, ALL, from, LE);
+            w.lanewise(ASHR, shift).and(mask).reinterpretAsFloats().intoArray(target, to);
+            w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().intoArray(target, to + L);
+            w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().intoArray(target, to + 2 * L);
+            w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().intoArray(target, to + 3 * L);
         }
-        return seen.and(SIGNS).reduceLanes(OR) != 0;
+    }
+
+    /**
+     * Reads rows of codes, which brings them into the caches.
+     *
+     * @param address of the first row
+     * @param stride bytes from row to row
+     * @param rows how many rows
+     * @param length codes in a row
+     * @return whether one of them is not finite
+     */
+    static boolean scan(GemmOperand x, long address, long stride, int rows, int length) {
+        boolean special = false;
+        for (int r = 0; r < rows; r++) {
+            special |= scanRow(x.probe, address + r * stride, length);
+        }
+        return special;
+    }
+
+    private static boolean scanRow(int probe, long address, int length) {
+        IntVector seen = IntVector.zero(I);
+        int whole = length / (4 * L);
+        for (int i = 0; i < whole; i++) {
+            seen = seen.or(IntVector.fromMemorySegment(I, ALL, address + i * V, LE).and(MAGNITUDES).add(probe));
+        }
+        int found = seen.reduceLanes(OR) & SIGNS;
+        for (int i = whole * 4 * L; i < length; i++) {
+            found |= (ALL.get(ValueLayout.JAVA_BYTE, address + i) & 0x7F) + (probe & 0x7F) & 0x80;
+        }
+        return found != 0;
     }
 
     /** Multiplies floats in place by a power of two, which is too far for one FP32 factor and so comes in two. */
-    static void scale(long address, long count, float first, float second) {
-        for (long at = address, end = address + 4 * count; at < end; at += V) {
-            FloatVector.fromMemorySegment(F, ALL, at, LE).mul(first).mul(second).intoMemorySegment(ALL, at, LE);
+    static void scale(float[] values, int from, int count, float first, float second) {
+        for (int i = 0; i < count; i += L) {
+            FloatVector.fromArray(F, values, from + i).mul(first).mul(second).intoArray(values, from + i);
         }
     }
 
     /**
      * Decodes L rows of 4 L codes and transposes them: code {@code q = 4 c + j} of every row becomes the vector at
-     * {@code target + c * stepC + j * stepJ}, with one row in each lane.
+     * {@code at + c * stepC + j * stepJ}, with one row in each lane.
      *
      * @param x the operand, for its format
      * @param source address of the first row
@@ -92,8 +119,8 @@ final class GemmPacking {
      * @param second see first
      * @param t two working arrays of L * L ints
      */
-    static boolean transpose(GemmOperand x, long source, long stride, int rows, float first, float second, long target,
-            long stepC, long stepJ, int[][] t) {
+    static boolean transpose(GemmOperand x, long source, long stride, int rows, float first, float second,
+            float[] target, int at, int stepC, int stepJ, int[][] t) {
         IntVector seen = IntVector.zero(I);
         int probe = x.probe;
         int[] from = t[0];
@@ -106,23 +133,23 @@ final class GemmPacking {
             IntVector.zero(I).intoArray(from, r * L);
         }
         from = transposeInts(t);
-        store(x.shift, x.mask, from, first, second, target, stepC, stepJ);
+        store(x.shift, x.mask, from, first, second, target, at, stepC, stepJ);
         return seen.and(SIGNS).reduceLanes(OR) != 0;
     }
 
-    private static void store(int shift, int mask, int[] from, float first, float second, long target, long stepC,
-            long stepJ) {
+    private static void store(int shift, int mask, int[] from, float first, float second, float[] target, int at,
+            int stepC, int stepJ) {
         for (int c = 0; c < L; c++) {
             IntVector w = IntVector.fromArray(I, from, c * L);
-            long to = target + c * stepC;
+            int to = at + c * stepC;
             w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
-                    .intoMemorySegment(ALL, to, LE);
+                    .intoArray(target, to);
             w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
-                    .intoMemorySegment(ALL, to + stepJ, LE);
+                    .intoArray(target, to + stepJ);
             w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
-                    .intoMemorySegment(ALL, to + 2 * stepJ, LE);
+                    .intoArray(target, to + 2 * stepJ);
             w.lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
-                    .intoMemorySegment(ALL, to + 3 * stepJ, LE);
+                    .intoArray(target, to + 3 * stepJ);
         }
     }
 

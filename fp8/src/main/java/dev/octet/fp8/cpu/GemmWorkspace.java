@@ -7,6 +7,9 @@ final class GemmWorkspace {
     /** For transposing. */
     final int[][] square = new int[2][Lanes.COUNT * Lanes.COUNT];
 
+    private float[] packedA = new float[0];
+    private float[] scalesA = new float[0];
+    private float[] decodedB = new float[0];
     private float[] sums = new float[0];
     private float[] rows = new float[0];
     private float[] scales = new float[0];
@@ -15,6 +18,30 @@ final class GemmWorkspace {
 
     static GemmWorkspace mine() {
         return MINE.get();
+    }
+
+    /** {@return at least that many elements for packed A} */
+    float[] packedA(int count) {
+        if (packedA.length < count) {
+            packedA = new float[count];
+        }
+        return packedA;
+    }
+
+    /** {@return at least that many scales of A} */
+    float[] scalesA(int count) {
+        if (scalesA.length < count) {
+            scalesA = new float[count];
+        }
+        return scalesA;
+    }
+
+    /** {@return at least that many elements for decoded B} */
+    float[] decodedB(int count) {
+        if (decodedB.length < count) {
+            decodedB = new float[count];
+        }
+        return decodedB;
     }
 
     /** {@return at least that many running sums; their values are left over} */

@@ -20,11 +20,12 @@ import jdk.incubator.vector.VectorShuffle;
  * made once for 128 rows. What a task computes does not depend on the pool.
  */
 final class SkinnyGemm {
-    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int L = Lanes.COUNT;
     private static final int BLOCK = 128;
     /** Above it the tiled GEMM is faster, since it decodes B once for all rows. */
-    private static final int MAX_M = 16;
+    private static final int MAX_M = 8;
+    /** Beyond it the decoded rows would not fit in an array. */
+    private static final long MAX_K = 1L << 27;
     private static final int GROUP = GemmRows.MAX_ROWS;
     private static final int ROWS_B = GemmRows.ROWS_B;
 
@@ -37,11 +38,13 @@ final class SkinnyGemm {
     private final GemmScaling scaling;
     private final int m;
     private final int blocks;
-    private final int fullBlocks;
-    private final long strideA;
+    /** K, rounded up to whole blocks. */
+    private final int length;
     private final boolean[] specialRows;
-    private long packedA;
-    private long scalesA;
+    /** Address of {@code float[row][length]}, in packed order: aligned, unlike an array, for loads are scarce here. */
+    private final long packedA;
+    /** {@code [block][row]}. */
+    private final float[] scalesA;
 
     private SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out) {
         this.a = a;
@@ -50,14 +53,20 @@ final class SkinnyGemm {
         scaling = new GemmScaling(a, b);
         m = (int) a.rows;
         blocks = a.blocks();
-        fullBlocks = (int) (a.k / BLOCK);
-        strideA = 4L * BLOCK * blocks;
+        length = blocks * BLOCK;
         specialRows = new boolean[m];
+        packedA = Scratch.get(SLOT_A, 4L * padded() * length).address();
+        scalesA = GemmWorkspace.mine().scalesA(padded() * blocks);
+    }
+
+    /** Rows of A, rounded up to whole groups. */
+    private int padded() {
+        return (m + GROUP - 1) / GROUP * GROUP;
     }
 
     /** {@return whether this is the kernel for the operands} */
     static boolean takes(GemmOperand a, GemmOperand b) {
-        return a.rows <= MAX_M && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0;
+        return a.rows <= MAX_M && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0 && a.k < MAX_K;
     }
 
     static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
@@ -65,11 +74,7 @@ final class SkinnyGemm {
     }
 
     private void run(CpuPool pool) {
-        int padded = (m + GROUP - 1) / GROUP * GROUP;
-        MemorySegment memory = Scratch.get(SLOT_A, padded * strideA + 4L * padded * blocks);
-        packedA = memory.address();
-        scalesA = packedA + padded * strideA;
-        packA(padded);
+        packA(padded());
         int rows = b.rows >= 32L * BLOCK * pool.threads() ? BLOCK : b.rows >= 8L * BLOCK ? BLOCK / 2 : BLOCK / 4;
         pool.run(Math.toIntExact(Math.ceilDiv(b.rows, (long) rows)),
                 t -> multiply((long) t * rows, (int) Math.min(rows, b.rows - (long) t * rows)));
@@ -78,47 +83,37 @@ final class SkinnyGemm {
     // ---------------------------------------------------------------------------------------------- A
 
     private void packA(int padded) {
-        for (int row = 0; row < padded; row++) {
-            long target = packedA + row * strideA;
-            if (row < m) {
-                packRow(row, target);
+        float[] row = GemmWorkspace.mine().packedA(length);
+        for (int i = 0; i < padded; i++) {
+            if (i < m) {
+                decodeRow(i, row);
             } else {
-                ALL.asSlice(target, strideA).fill((byte) 0);
+                Arrays.fill(row, 0, length, 0);
             }
+            MemorySegment.copy(row, 0, ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, packedA + 4L * i * length, length);
             for (int block = 0; block < blocks; block++) {
-                float s = row < m ? scaling.scaleA(a, row, block) : 0;
-                ALL.set(F32, scalesA + 4L * ((long) block * padded + row), s);
+                scalesA[block * padded + i] = i < m ? scaling.scaleA(a, i, block) : 0;
             }
         }
     }
 
-    private void packRow(int row, long target) {
-        boolean special = false;
-        if (a.kContiguous) {
-            long source = a.address + row * a.rowStride;
-            if (fullBlocks > 0) {
-                special = GemmPacking.decodeRows(a, source, BLOCK, fullBlocks, target, 4L * BLOCK);
+    private void decodeRow(int row, float[] target) {
+        long source = a.address + row * a.rowStride;
+        if (!a.kContiguous || a.k % BLOCK != 0) {
+            MemorySegment codes = Scratch.get(SLOT_EDGE, length);
+            if (a.kContiguous) {
+                GemmPacking.copyPadded(source, 0, 1, (int) a.k, codes, length, 1);
+            } else {
+                codes.asSlice(0, length).fill((byte) 0);
+                for (long k = 0; k < a.k; k++) {
+                    codes.set(ValueLayout.JAVA_BYTE, k, a.code(row, k));
+                }
             }
-            if (fullBlocks < blocks) {
-                long k = (long) fullBlocks * BLOCK;
-                MemorySegment edge = Scratch.get(SLOT_EDGE, BLOCK);
-                GemmPacking.copyPadded(source + k, 0, 1, (int) (a.k - k), edge, BLOCK, 1);
-                special |= GemmPacking.decodeRows(a, edge.address(), BLOCK, 1, target + 4 * k, 4L * BLOCK);
-            }
-            GemmPacking.scale(target, (long) blocks * BLOCK, scaling.first, scaling.second);
-            specialRows[row] = special;
-            return;
+            source = codes.address();
         }
-        for (long k = 0; k < (long) blocks * BLOCK; k++) {
-            float value = k < a.k ? GemmCodes.decode(a, row, k) : 0;
-            if (!Float.isFinite(value)) {
-                special = true;
-                value = 0;
-            }
-            ALL.set(F32, target + 4 * (k / BLOCK * BLOCK + GemmPacking.packed((int) (k % BLOCK))),
-                    value * scaling.second);
-        }
-        specialRows[row] = special;
+        specialRows[row] = GemmPacking.scan(a, source, 0, 1, length);
+        GemmPacking.decodeRows(a, source, BLOCK, blocks, target, 0);
+        GemmPacking.scale(target, 0, length, scaling.first, scaling.second);
     }
 
     // ---------------------------------------------------------------------------------------------- a task
@@ -169,12 +164,11 @@ final class SkinnyGemm {
      * those of a row of B, again for each group of a block.
      */
     private void fillScales(float[] table, int at, int first, long rowB) {
-        int padded = (m + GROUP - 1) / GROUP * GROUP;
+        int padded = padded();
         for (int block = 0; block < blocks; block++) {
             float sB = scaling.scaleB(b, rowB, block);
-            long from = scalesA + 4L * ((long) block * padded + first);
             for (int i = 0; i < GROUP; i++) {
-                float product = ALL.get(F32, from + 4 * i) * sB;
+                float product = scalesA[block * padded + first + i] * sB;
                 for (int g = 0; g < GemmRows.GROUPS; g++) {
                     table[at + (block * GemmRows.GROUPS + g) * GROUP + i] = product;
                 }
@@ -190,15 +184,14 @@ final class SkinnyGemm {
         long stride = apart * b.rowStride;
         int groups = (int) (a.k / GemmRows.GROUP);
         if (a.k % GemmRows.GROUP != 0) {
-            int length = blocks * BLOCK;
             MemorySegment copy = Scratch.get(SLOT_EDGE, (long) ROWS_B * length);
             GemmPacking.copyPadded(source, stride, ROWS_B, (int) b.k, copy, length, ROWS_B);
             source = copy.address();
             stride = length;
             groups = blocks * GemmRows.GROUPS;
         }
-        return GemmRows.multiply(rowsA, packedA + first * strideA, strideA, source, stride, groups, table, tableStride,
-                lanes, 0);
+        return GemmRows.multiply(rowsA, packedA + 4L * first * length, 4L * length, source, stride, groups, table,
+                tableStride, lanes, 0);
     }
 
     private void replaceSpecial(long firstRow, int r, int rows, int first, int count, float[] result) {

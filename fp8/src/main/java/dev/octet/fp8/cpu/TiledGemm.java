@@ -1,11 +1,8 @@
 package dev.octet.fp8.cpu;
 
-import static dev.octet.core.cpu.NativeMemory.ALL;
-
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.Scratch;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -24,20 +21,24 @@ import jdk.incubator.vector.IntVector;
  * same for every pool.
  */
 final class TiledGemm {
-    private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int L = Lanes.COUNT;
     private static final int BLOCK = 128;
     private static final int PANEL = GemmTiles.PANEL_VECTORS * L;
     private static final int CHUNK_ROWS = 256;
-    /** Running sums, decoded B and a block of A for 256 rows take 450 KiB at this width: half of a 1 MiB L2. */
-    private static final int TASK_COLUMNS = 192;
+    /** Packed A of a chunk, in floats: 16 MiB, half of a usual L3. */
+    private static final long CHUNK_FLOATS = 4 << 20;
+    /** Columns of a task: its running sums for 256 rows, its codes and a block of A take 330 KiB, a third of L2. */
+    private static final int TASK_COLUMNS = 96;
+    /**
+     * Blocks of K whose codes are fetched at once. The hardware fetches ahead only along a row: when each block was
+     * fetched as it was decoded, 128 bytes of each row, that took 16 % of the whole.
+     */
+    private static final int FETCHED_BLOCKS = 8;
+    /** Columns that are decoded at once: 24 KiB, most of which stay in L1 beside a panel of A. */
+    private static final int DECODED_COLUMNS = 48;
     /** A multiple of the tiles' columns and of every vector's lanes. */
     private static final int COLUMN_STEP = 48;
-    private static final int ROW_BYTES = 4 * BLOCK;
-
-    private static final int SLOT_A = 0;
-    private static final int SLOT_B = 1;
-    private static final int SLOT_EDGE = 2;
+    private static final int SLOT_EDGE = 0;
 
     private final GemmOperand a;
     private final GemmOperand b;
@@ -49,10 +50,10 @@ final class TiledGemm {
     private long firstRow;
     private int rows;
     private int paddedRows;
-    /** Address of {@code float[block][panel][128][panel rows]}. */
-    private long packedA;
-    /** Address of {@code float[block][paddedRows]}. */
-    private long scalesA;
+    /** {@code [block][panel][128][panel rows]}. */
+    private float[] packedA = new float[0];
+    /** {@code [block][paddedRows]}. */
+    private float[] scalesA = new float[0];
     /** Rows of the chunk with a NaN or infinity among their codes. */
     private boolean[] specialRows = new boolean[0];
 
@@ -69,12 +70,12 @@ final class TiledGemm {
     }
 
     private void run(CpuPool pool) {
-        int chunk = (int) Math.min(CHUNK_ROWS, a.rows);
+        long fit = CHUNK_FLOATS / Math.max(1, (long) blocks * BLOCK) / PANEL * PANEL;
+        int chunk = (int) Math.min(Math.clamp(fit, PANEL, CHUNK_ROWS), a.rows);
         int padded = (chunk + L - 1) / L * L;
-        long bytesA = (long) blocks * padded * ROW_BYTES;
-        MemorySegment memory = Scratch.get(SLOT_A, bytesA + 4L * blocks * padded);
-        packedA = memory.address();
-        scalesA = packedA + bytesA;
+        GemmWorkspace work = GemmWorkspace.mine();
+        packedA = work.packedA(Math.multiplyExact(blocks * BLOCK, padded));
+        scalesA = work.scalesA(blocks * padded);
         int columns = taskColumns(pool.threads());
         int tasks = Math.toIntExact(Math.ceilDiv(b.rows, (long) columns));
         for (firstRow = 0; firstRow < a.rows; firstRow += chunk) {
@@ -114,7 +115,7 @@ final class TiledGemm {
         int[][] square = GemmWorkspace.mine().square;
         int row = group * L;
         int valid = Math.min(L, rows - row);
-        long step = 4L * panelRows(row);
+        int step = panelRows(row);
         boolean special = false;
         for (int block = 0; block < blocks; block++) {
             long source = a.address + (firstRow + row) * a.rowStride + (long) block * BLOCK;
@@ -126,15 +127,12 @@ final class TiledGemm {
                 source = edge.address();
                 stride = BLOCK;
             }
-            long target = packedA + 4L * ((long) block * paddedRows * BLOCK + placeOfGroup(group));
+            int target = block * paddedRows * BLOCK + placeOfGroup(group);
             for (int q = 0; q < BLOCK; q += 4 * L) {
-                special |= GemmPacking.transpose(a, source + q, stride, valid, scaling.first, scaling.second,
+                special |= GemmPacking.transpose(a, source + q, stride, valid, scaling.first, scaling.second, packedA,
                         target + (q + 3 * L) * step, step, -L * step, square);
             }
-            for (int i = 0; i < L; i++) {
-                float s = i < valid ? scaling.scaleA(a, firstRow + row + i, block) : 0;
-                ALL.set(F32, scalesA + 4L * ((long) block * paddedRows + row + i), s);
-            }
+            fillScalesA(row, valid, block);
         }
         if (special) {
             for (int i = row; i < row + valid; i++) {
@@ -143,30 +141,33 @@ final class TiledGemm {
         }
     }
 
+    private void fillScalesA(int row, int valid, int block) {
+        for (int i = 0; i < L; i++) {
+            scalesA[block * paddedRows + row + i] = i < valid ? scaling.scaleA(a, firstRow + row + i, block) : 0;
+        }
+    }
+
     /** Packs one block of a matrix that is contiguous along its rows, as in a weight gradient. */
     private void packBlock(int block) {
-        long base = (long) block * paddedRows;
         int length = (int) Math.min(BLOCK, a.k - (long) block * BLOCK);
         float factor = scaling.second;
         for (int row = 0; row < paddedRows; row += L) {
-            long target = packedA + 4L * (base * BLOCK + placeOfGroup(row / L));
-            long step = 4L * panelRows(row);
-            for (int i = 0; i < L; i++) {
-                boolean valid = row + i < rows;
-                ALL.set(F32, scalesA + 4L * (base + row + i), valid ? scaling.scaleA(a, firstRow + row + i, block) : 0);
-            }
+            int target = block * paddedRows * BLOCK + placeOfGroup(row / L);
+            int step = panelRows(row);
+            int valid = Math.min(L, rows - row);
+            fillScalesA(row, valid, block);
             for (int k = 0; k < BLOCK; k++) {
-                long to = target + GemmPacking.packed(k) * step;
+                int to = target + GemmPacking.packed(k) * step;
                 for (int i = 0; i < L; i++) {
                     float value = 0;
-                    if (k < length && row + i < rows) {
+                    if (k < length && i < valid) {
                         value = GemmCodes.decode(a, firstRow + row + i, (long) block * BLOCK + k);
                         if (!Float.isFinite(value)) {
                             specialRows[row + i] = true;
                             value = 0;
                         }
                     }
-                    ALL.set(F32, to + 4L * i, value * factor);
+                    packedA[to + i] = value * factor;
                 }
             }
         }
@@ -176,21 +177,28 @@ final class TiledGemm {
 
     private void multiply(long firstColumn, int columns) {
         GemmWorkspace work = GemmWorkspace.mine();
-        int swept = (columns + GemmTiles.COLUMN_GROUP - 1) / GemmTiles.COLUMN_GROUP * GemmTiles.COLUMN_GROUP;
         int stored = (columns + COLUMN_STEP - 1) / COLUMN_STEP * COLUMN_STEP;
         float[] sums = work.sums(stored * paddedRows);
         Arrays.fill(sums, 0, stored * paddedRows, 0);
         float[] scalesB = work.scales(stored);
         Arrays.fill(scalesB, 0, stored, 0);
-        long decoded = Scratch.get(SLOT_B, (long) (stored + 4 * L) * ROW_BYTES).address();
+        float[] decoded = work.decodedB((DECODED_COLUMNS + 4 * L) * BLOCK);
         boolean special = false;
         for (int block = 0; block < blocks; block++) {
-            special |= decode(firstColumn, columns, block, decoded, work);
+            if (b.kContiguous && block % FETCHED_BLOCKS == 0) {
+                special |= fetch(firstColumn, columns, block);
+            }
             fillScales(firstColumn, columns, block, scalesB);
-            for (int row = 0; row < paddedRows; row += PANEL) {
-                int vectors = panelRows(row) / L;
-                GemmTiles.sweep(vectors, packedA + 4L * ((long) block * paddedRows + row) * BLOCK, decoded, swept, sums,
-                        row * stored, scalesA + 4L * ((long) block * paddedRows + row), scalesB);
+            int panels = block * paddedRows * BLOCK;
+            for (int n = 0; n < columns; n += DECODED_COLUMNS) {
+                int count = Math.min(DECODED_COLUMNS, columns - n);
+                special |= decode(firstColumn + n, count, block, decoded, work);
+                int swept = (count + GemmTiles.COLUMN_GROUP - 1) / GemmTiles.COLUMN_GROUP * GemmTiles.COLUMN_GROUP;
+                for (int row = 0; row < paddedRows; row += PANEL) {
+                    int width = panelRows(row);
+                    GemmTiles.sweep(width / L, packedA, panels + row * BLOCK, decoded, swept, sums,
+                            row * stored + n * width, scalesA, block * paddedRows + row, scalesB, n);
+                }
             }
         }
         finish(firstColumn, columns, stored, sums, special, work);
@@ -211,7 +219,15 @@ final class TiledGemm {
         }
     }
 
-    private boolean decode(long firstColumn, int columns, int block, long target, GemmWorkspace work) {
+    /** Brings the codes of some blocks into L2; {@return whether one of them is not finite} */
+    private boolean fetch(long firstColumn, int columns, int block) {
+        long k = (long) block * BLOCK;
+        int length = (int) Math.min((long) FETCHED_BLOCKS * BLOCK, b.k - k);
+        return GemmPacking.scan(b, b.address + firstColumn * b.rowStride + k, b.rowStride, columns, length);
+    }
+
+    /** Decodes a part of a block of B to {@code float[column][128]}. */
+    private boolean decode(long firstColumn, int columns, int block, float[] target, GemmWorkspace work) {
         long k = (long) block * BLOCK;
         int length = (int) Math.min(BLOCK, b.k - k);
         long source = b.address + firstColumn * b.rowStride + k * b.kStride;
@@ -223,7 +239,8 @@ final class TiledGemm {
                 source = edge.address();
                 stride = BLOCK;
             }
-            return GemmPacking.decodeRows(b, source, stride, columns, target, ROW_BYTES);
+            GemmPacking.decodeRows(b, source, stride, columns, target, 0);
+            return false;
         }
         // Contiguous along the columns: lines of one k each. L lines that are neighbours in the packed order, four apart
         // in k, are transposed at once.
@@ -234,10 +251,10 @@ final class TiledGemm {
         for (int group = 0; group < BLOCK; group += 4 * L) {
             for (int j = 0; j < 4; j++) {
                 long from = lines.address() + (long) (group + j) * width;
-                long to = target + 4L * (group + (3 - j) * L);
+                int to = group + (3 - j) * L;
                 for (int n = 0; n < columns; n += 4 * L) {
-                    special |= GemmPacking.transpose(b, from + n, 4L * width, L, 1, 1, to + (long) n * ROW_BYTES,
-                            4L * ROW_BYTES, ROW_BYTES, work.square);
+                    special |= GemmPacking.transpose(b, from + n, 4L * width, L, 1, 1, target, to + n * BLOCK,
+                            4 * BLOCK, BLOCK, work.square);
                 }
             }
         }
