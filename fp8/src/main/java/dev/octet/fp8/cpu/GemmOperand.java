@@ -28,7 +28,7 @@ final class GemmOperand implements AutoCloseable {
     final long kStride;
     final boolean kContiguous;
     final DType format;
-    /** After an arithmetic shift of a code from an int's top byte by {@code shift}, {@code mask} keeps its FP32 bits. */
+    /** After an arithmetic shift of a code from an int's top byte, the mask keeps the code's FP32 bits. */
     final int shift;
     final int mask;
     /** Added to a magnitude in a byte, it sets the top bit if the code is a NaN (E4M3) or not finite (E5M2). */

@@ -13,12 +13,12 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Decodes one block of 128 along K of an operand into floats, in the packed order of {@link GemmRows}: within each group
- * of 4 L codes, code {@code 4 c + j} goes to place {@code (3 - j) L + c}. Both operands are packed alike, so their products
- * meet.
+ * Decodes one block of 128 along K of an operand into floats, in the packed order of {@link GemmRows}: within each
+ * group of 4 L codes, code {@code 4 c + j} goes to place {@code (3 - j) L + c}. Both operands are packed alike, so their
+ * products meet.
  *
- * <p>A code that is not finite is decoded to some finite number; {@link #scan} and {@link #transpose} tell whether there
- * is one.
+ * <p>A code that is not finite is decoded to some finite number; {@link #scan} and {@link #transpose} tell whether
+ * there is one.
  */
 final class GemmPacking {
     private static final VectorSpecies<Float> F = Lanes.F;
@@ -154,8 +154,8 @@ final class GemmPacking {
     }
 
     /**
-     * Transposes {@code int[L][L]} in {@code t[0]}: log2 L perfect shuffles, each of which interleaves the first half of
-     * the matrix with the second.
+     * Transposes {@code int[L][L]} in {@code t[0]}: log2 L perfect shuffles, each of which interleaves the first half
+     * of the matrix with the second.
      *
      * @return the array of the two that holds the result
      */

@@ -27,8 +27,7 @@ import jdk.incubator.vector.VectorSpecies;
  * FMAs, on other pipes.
  *
  * <p>Sums are promoted after each group of 4 L codes, not after each block of 128: with 512-bit vectors a block is two
- * groups, and a loop of two inside the loop over blocks was compiled into code four times as slow. Promoting earlier can
- * only bring the sum nearer.
+ * groups, and a loop of two inside the loop over blocks was compiled into code four times as slow.
  *
  * <p>Two rows of B share the loads of A. They should lie far apart and each be followed by the next row of the same
  * stream, so that the hardware sees two long streams: with two, four or more rows that are neighbours every stream ends

@@ -13,8 +13,8 @@ import jdk.incubator.vector.IntVector;
  * <p>Schedule, for each chunk of up to 256 rows of A:
  * <ol>
  *   <li>A is decoded and transposed once, into panels of 64 rows (4 vectors) for each block of K: it stays in L2 and L3.
- *   <li>A task is a range of columns (rows of B). For each block of K it decodes its part of B into L2, at most once for
- *       256 rows of A, and sweeps it with each panel of A, 32 KiB, which stays in L1. Running sums stay in L2.
+ *   <li>A task is a range of columns (rows of B). For each block of K it decodes its part of B, 48 columns at a
+ *       time, and sweeps them with each panel of A, 32 KiB. Running sums stay in L2.
  *   <li>The sums, whose lanes run along the rows of A, are transposed, finished and written row by row.
  * </ol>
  * What a task computes does not depend on the thread that runs it, nor a sum on the cut into tasks, so results are the
@@ -299,7 +299,8 @@ final class TiledGemm {
             int[][] square) {
         for (int n = 0; n < columns; n += L) {
             for (int i = 0; i < L; i++) {
-                FloatVector.fromArray(Lanes.F, sums, at + (n + i) * step).reinterpretAsInts().intoArray(square[0], i * L);
+                FloatVector.fromArray(Lanes.F, sums, at + (n + i) * step).reinterpretAsInts()
+                        .intoArray(square[0], i * L);
             }
             int[] result = GemmPacking.transposeInts(square);
             for (int i = 0; i < L; i++) {
