@@ -33,7 +33,7 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     /** Until the first result of a fresh JVM. */
     static final double STARTUP_SECONDS = 2;
     /** Bytes allocated per operation: about none. */
-    static final double BYTES = 256;
+    static final double BYTES = 1024;
     /** JMH's own share in what is measured: so many bytes in each iteration, at most. */
     static final double JMH_BYTES = 20_000;
     /** With fewer operations in an iteration JMH's share would hide Octet's. */
