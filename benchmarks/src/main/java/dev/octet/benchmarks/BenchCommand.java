@@ -182,6 +182,13 @@ public final class BenchCommand implements Callable<Integer> {
         return line.toString();
     }
 
+    /** A report is kept and shown to others, whom the folders of this machine tell nothing. */
+    private static String withoutPaths(String json) {
+        String home = System.getProperty("octet.home");
+        String noJdk = json.replace(System.getProperty("java.home") + "/bin/", "");
+        return home == null ? noJdk : noJdk.replace(home, ".");
+    }
+
     private void write(String json, Map<String, Object> info) throws IOException {
         String rowsJson = Row.summary(Row.of(Measurement.read(json)));
         if (raw != null) {
@@ -191,7 +198,7 @@ public final class BenchCommand implements Callable<Integer> {
             writeFile(summary, rowsJson);
         }
         if (report != null) {
-            writeFile(report.resolve(Report.RAW), json);
+            writeFile(report.resolve(Report.RAW), withoutPaths(json));
             writeFile(report.resolve(Report.SUMMARY), rowsJson);
             writeFile(report.resolve(Report.RUN), Json.write(info));
             Report.write(report);
