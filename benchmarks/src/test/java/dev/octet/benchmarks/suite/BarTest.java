@@ -134,7 +134,7 @@ class BarTest {
         assertTrue(bar.of().contains("quantize.tensor"), bar::of);
         assertEquals(250, bar.value(), 1e-9);
         assertTrue(bar.met());
-        all.put(other, new Measurement(other, 3e6, 0, 460, 3e8));
+        all.put(other, new Measurement(other, 3e6, 0, 1300, 3e8));
         assertEquals("missed", outcomes());
     }
 
