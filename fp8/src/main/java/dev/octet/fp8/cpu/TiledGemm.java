@@ -27,6 +27,8 @@ final class TiledGemm {
     private static final int CHUNK_ROWS = 256;
     /** Packed A of a chunk, in floats: 16 MiB, half of a usual L3. */
     private static final long CHUNK_FLOATS = 4 << 20;
+    /** What an array holds. */
+    private static final long MAX_FLOATS = Integer.MAX_VALUE - 8;
     /** Columns of a task: its running sums for 256 rows, its codes and a block of A take 330 KiB, a third of L2. */
     private static final int TASK_COLUMNS = 96;
     /**
@@ -73,8 +75,14 @@ final class TiledGemm {
         long fit = CHUNK_FLOATS / Math.max(1, (long) blocks * BLOCK) / PANEL * PANEL;
         int chunk = (int) Math.min(Math.clamp(fit, PANEL, CHUNK_ROWS), a.rows);
         int padded = (chunk + L - 1) / L * L;
+        long floats = (long) blocks * BLOCK * padded;
+        if (floats > MAX_FLOATS) {
+            throw new IllegalArgumentException("a has " + a.k + " columns (K), backend cpu takes at most "
+                    + MAX_FLOATS / padded / BLOCK * BLOCK + " with " + chunk + " rows at a time: add up products over"
+                    + " parts of K with Epilogue.withAddend");
+        }
         GemmWorkspace work = GemmWorkspace.mine();
-        packedA = work.packedA(Math.multiplyExact(blocks * BLOCK, padded));
+        packedA = work.packedA((int) floats);
         scalesA = work.scalesA(blocks * padded);
         int columns = taskColumns(pool.threads());
         int tasks = Math.toIntExact(Math.ceilDiv(b.rows, (long) columns));
