@@ -3,6 +3,7 @@
  */
 module dev.octet.benchmarks {
     requires dev.octet.fp8;
+    requires dev.octet.mla;
     requires static org.jspecify;
     requires static jdk.incubator.vector;
     requires java.desktop;

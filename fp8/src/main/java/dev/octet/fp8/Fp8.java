@@ -43,12 +43,12 @@ public final class Fp8 {
      * @throws IllegalArgumentException if there is no such backend or it can't run here; the message has the reason
      */
     public static Fp8 on(String backend) {
-        return new Fp8(Fp8Backends.named(backend), null);
+        return new Fp8(Fp8Backends.FOUND.named(backend), null);
     }
 
     /** {@return the names of all backends found, whether they can run here or not} */
     public static Set<String> backends() {
-        return Fp8Backends.names();
+        return Fp8Backends.FOUND.names();
     }
 
     /**
@@ -61,15 +61,7 @@ public final class Fp8 {
     }
 
     private Fp8Backend backendFor(Device device) {
-        Fp8Backend b = backend;
-        if (b == null) {
-            return Fp8Backends.best(device.kind());
-        }
-        if (b.deviceKind() != device.kind()) {
-            throw new IllegalArgumentException(
-                    "backend " + b.name() + " takes tensors on " + b.deviceKind() + ", these are on " + device);
-        }
-        return b;
+        return Fp8Backends.FOUND.on(device, backend);
     }
 
     private Execution execution() {

@@ -21,17 +21,17 @@ public final class TestedBackends {
     public static Stream<String> names() {
         String required = System.getProperty(REQUIRE, "");
         if (required.isEmpty()) {
-            return Fp8Backends.all().stream().filter(b -> b.deviceKind() == Device.Kind.CPU)
-                    .filter(b -> Fp8Backends.unavailable(b).isEmpty()).map(b -> b.name());
+            return Fp8Backends.FOUND.all().stream().filter(b -> b.deviceKind() == Device.Kind.CPU)
+                    .filter(b -> Fp8Backends.FOUND.unavailable(b).isEmpty()).map(b -> b.name());
         }
         List<String> names = List.of(required.split(","));
         names.forEach(Fp8::on); // throws, with the reason, if one can't run
         if (names.contains("cpu")) {
             String bits = System.getProperty("octet.vector.bits");
             assertEquals(bits == null ? CpuConfig.vectorBits() : Integer.parseInt(bits), CpuConfig.vectorBits());
-            assertEquals("cpu", Fp8Backends.best(Device.Kind.CPU).name(), "what callers get who name no backend");
+            assertEquals("cpu", Fp8Backends.FOUND.best(Device.Kind.CPU).name(), "what callers get who name no backend");
         } else {
-            assertEquals(names.getFirst(), Fp8Backends.best(Device.Kind.CPU).name(), "what callers get who name no backend");
+            assertEquals(names.getFirst(), Fp8Backends.FOUND.best(Device.Kind.CPU).name(), "what callers get who name no backend");
         }
         return names.stream();
     }

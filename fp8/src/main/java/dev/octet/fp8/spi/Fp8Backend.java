@@ -1,12 +1,11 @@
 package dev.octet.fp8.spi;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.core.spi.Backend;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
-import java.util.Optional;
 
 /**
  * One implementation of the FP8 operations. {@link dev.octet.fp8.Fp8} checks all arguments before it calls a backend:
@@ -15,22 +14,7 @@ import java.util.Optional;
  *
  * <p>Implementations are safe for use by several threads, and give the same bits for every pool.
  */
-public interface Fp8Backend {
-    /** {@return the name that callers and properties use, for example {@code cpu}} */
-    String name();
-
-    /** {@return the kind of device whose tensors it takes} */
-    Device.Kind deviceKind();
-
-    /** {@return among available backends for one kind of device the largest is taken by default} */
-    int priority();
-
-    /** {@return empty if the backend can run here, else why not and what would help; never throws} */
-    Optional<String> unavailable();
-
-    /** {@return in a few words how it runs here, for example {@code 512-bit vectors, 2 threads}} */
-    String description();
-
+public interface Fp8Backend extends Backend {
     /**
      * Converts between a float type and FP8 element by element, without scales.
      *

@@ -1,0 +1,42 @@
+package dev.octet.mla;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The rotary position embedding.
+ *
+ * @param theta the base of the frequencies
+ * @param yarn how they are stretched for long contexts, or null if they are not
+ */
+public record RopeConfig(double theta, @Nullable Yarn yarn) {
+    /**
+     * YaRN (Peng et al. 2023), as DeepSeek-V2 and V3 use it, on the decoupled key alone.
+     *
+     * @param factor how many times longer the context becomes
+     * @param originalMaxPositions the context that the model was trained with first
+     * @param betaFast dimensions that turn more often than this within that context keep their frequency
+     * @param betaSlow dimensions that turn less often than this are slowed down by the whole factor
+     * @param mscale for the factor on cosines and sines, together with the next
+     * @param mscaleAllDim for the factor on the softmax's scale; 0 for none
+     */
+    public record Yarn(double factor, int originalMaxPositions, double betaFast, double betaSlow, double mscale,
+            double mscaleAllDim) {
+        /** {@return {@code 0.1 * mscaleAllDim * ln(factor) + 1}, whose square multiplies the softmax's scale} */
+        public double softmaxFactor() {
+            return magnitude(mscaleAllDim);
+        }
+
+        /** {@return what cosines and sines are multiplied by: 1 in all DeepSeek models, where both mscales are equal} */
+        public double rotationFactor() {
+            return magnitude(mscale) / magnitude(mscaleAllDim);
+        }
+
+        private double magnitude(double scale) {
+            return factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1;
+        }
+    }
+
+    static RopeConfig deepSeek(double mscale) {
+        return new RopeConfig(10000, new Yarn(40, 4096, 32, 1, mscale, mscale));
+    }
+}

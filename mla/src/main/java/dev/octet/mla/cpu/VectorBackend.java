@@ -1,0 +1,86 @@
+package dev.octet.mla.cpu;
+
+import dev.octet.core.Device;
+import dev.octet.core.Execution;
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuConfig;
+import dev.octet.mla.AttentionOptions;
+import dev.octet.mla.Ragged;
+import dev.octet.mla.spi.MlaBackend;
+import dev.octet.mla.spi.PagedLatents;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Backend {@code cpu}: kernels on the Vector API. This class itself loads without the Vector API. */
+public final class VectorBackend implements MlaBackend {
+    /** For the service loader. */
+    public VectorBackend() {}
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public Device.Kind deviceKind() {
+        return Device.Kind.CPU;
+    }
+
+    @Override
+    public int priority() {
+        return 100;
+    }
+
+    @Override
+    public Optional<String> unavailable() {
+        return CpuConfig.vectorBits() == 0 ? Optional.of(CpuConfig.vectorReason()) : Optional.empty();
+    }
+
+    @Override
+    public String description() {
+        return CpuConfig.vectorBits() + "-bit vectors, " + CpuConfig.threads() + " threads";
+    }
+
+    @Override
+    public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void rope(Tensor x, int[] positions, float[] frequencies, float factor, Tensor out, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void projectHeads(Tensor x, Tensor weight, Tensor out, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void write(Tensor latent, Tensor ropeKeys, PagedLatents target, int[] from, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void read(PagedLatents source, int[] from, Tensor latent, Tensor ropeKeys, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void decode(Tensor query, PagedLatents keys, int[] queries, AttentionOptions options, Tensor out,
+            @Nullable Tensor lse, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void prefill(Tensor query, Tensor keys, @Nullable Tensor ropeKeys, Tensor values, Ragged lengths,
+            AttentionOptions options, Tensor out, @Nullable Tensor lse, Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public void merge(Tensor outA, Tensor lseA, Tensor outB, Tensor lseB, Tensor out, Tensor lse,
+            Execution execution) {
+        throw new UnsupportedOperationException();
+    }
+}
