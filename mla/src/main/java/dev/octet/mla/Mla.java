@@ -79,7 +79,10 @@ public final class Mla {
     // ---------------------------------------------------------------------------------------------- elementwise
 
     /**
-     * RMSNorm over each row: {@code out = x / sqrt(mean(x^2) + eps) * weight}, in FP32 or better, rounded once.
+     * RMSNorm over each row: {@code out = x / sqrt(mean(x^2) + eps) * weight}, in FP64, rounded once: squares of FP32
+     * values neither overflow nor vanish there, so that rows of any finite values are normalised (Zhang and Sennrich
+     * 2019; DeepSeek-V2 &sect;2.1.4 for the latents). A row of zeros stays zero, for {@code eps} is positive; a row that
+     * holds NaN becomes NaN; one that holds infinities becomes NaN where they stand, and 0 elsewhere.
      *
      * @param x {@code [rows, d]} of F32 or BF16
      * @param weight {@code [d]} of F32 or BF16

@@ -10,6 +10,17 @@ import org.jspecify.annotations.Nullable;
  */
 public record RopeConfig(double theta, @Nullable Yarn yarn) {
     /**
+     * Checks the base.
+     *
+     * @throws IllegalArgumentException if it is not finite and above 1
+     */
+    public RopeConfig {
+        if (!(theta > 1) || theta == Double.POSITIVE_INFINITY) {
+            throw new IllegalArgumentException("theta is " + theta + ", it must be finite and above 1");
+        }
+    }
+
+    /**
      * YaRN (Peng et al. 2023), as DeepSeek-V2 and V3 use it, on the decoupled key alone.
      *
      * @param factor how many times longer the context becomes
@@ -21,6 +32,34 @@ public record RopeConfig(double theta, @Nullable Yarn yarn) {
      */
     public record Yarn(double factor, int originalMaxPositions, double betaFast, double betaSlow, double mscale,
             double mscaleAllDim) {
+        /**
+         * Checks the values.
+         *
+         * @throws IllegalArgumentException if {@code factor} is below 1, the context or a beta not positive, {@code
+         *     betaFast} below {@code betaSlow}, an mscale negative, or anything not finite; the message names it
+         */
+        public Yarn {
+            if (!(factor >= 1) || factor == Double.POSITIVE_INFINITY) {
+                throw new IllegalArgumentException("factor is " + factor + ", it must be finite and 1 or more");
+            }
+            if (originalMaxPositions < 1) {
+                throw new IllegalArgumentException(
+                        "originalMaxPositions is " + originalMaxPositions + ", it must be positive");
+            }
+            if (!(betaSlow > 0) || !(betaFast >= betaSlow) || betaFast == Double.POSITIVE_INFINITY) {
+                throw new IllegalArgumentException("betaFast is " + betaFast + " and betaSlow " + betaSlow
+                        + ", both must be positive and finite, and betaFast not below betaSlow");
+            }
+            mscale("mscale", mscale);
+            mscale("mscaleAllDim", mscaleAllDim);
+        }
+
+        private static void mscale(String name, double value) {
+            if (!(value >= 0) || value == Double.POSITIVE_INFINITY) {
+                throw new IllegalArgumentException(name + " is " + value + ", it must be finite and not negative");
+            }
+        }
+
         /** {@return {@code 0.1 * mscaleAllDim * ln(factor) + 1}, whose square multiplies the softmax's scale} */
         public double softmaxFactor() {
             return magnitude(mscaleAllDim);

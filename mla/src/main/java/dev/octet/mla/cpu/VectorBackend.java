@@ -43,12 +43,12 @@ public final class VectorBackend implements MlaBackend {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        RmsNormKernel.run(x, weight, eps, out, execution.pool());
     }
 
     @Override
     public void rope(Tensor x, int[] positions, float[] frequencies, float factor, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        RopeKernel.run(x, positions, frequencies, factor, out, execution.pool());
     }
 
     @Override

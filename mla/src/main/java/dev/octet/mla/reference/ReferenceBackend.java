@@ -42,12 +42,12 @@ public final class ReferenceBackend implements MlaBackend {
 
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        ReferenceElementwise.rmsNorm(x, weight, eps, out);
     }
 
     @Override
     public void rope(Tensor x, int[] positions, float[] frequencies, float factor, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        ReferenceElementwise.rope(x, positions, frequencies, factor, out);
     }
 
     @Override
