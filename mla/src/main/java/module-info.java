@@ -4,10 +4,13 @@
  */
 module dev.octet.mla {
     requires transitive dev.octet.fp8;
+    requires ejml.core;
+    requires ejml.ddense;
     requires static org.jspecify;
     requires static jdk.incubator.vector;
 
     exports dev.octet.mla;
+    exports dev.octet.mla.factor;
     exports dev.octet.mla.reference;
     exports dev.octet.mla.spi;
 
