@@ -53,7 +53,7 @@ public final class ScalarBackend implements MlaBackend {
 
     @Override
     public void projectHeads(Tensor x, Tensor weight, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        ScalarHeadProjection.project(x, weight, out, execution.pool());
     }
 
     @Override

@@ -53,7 +53,7 @@ public final class VectorBackend implements MlaBackend {
 
     @Override
     public void projectHeads(Tensor x, Tensor weight, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        HeadProjection.project(x, weight, out, execution.pool());
     }
 
     @Override

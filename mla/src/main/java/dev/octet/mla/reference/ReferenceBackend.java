@@ -52,7 +52,7 @@ public final class ReferenceBackend implements MlaBackend {
 
     @Override
     public void projectHeads(Tensor x, Tensor weight, Tensor out, Execution execution) {
-        throw new UnsupportedOperationException();
+        ReferenceHeadProjection.project(x, weight, out);
     }
 
     @Override
