@@ -40,41 +40,51 @@ final class FloatRows {
         return t.stride(dim) * t.dtype().byteSize();
     }
 
-    /** Reads {@code n} values, {@code step} bytes apart. */
+    /** Reads {@code n} values, {@code step} bytes apart, to the begin of an array. */
     static void load(long address, long step, DType dtype, float[] to, int n) {
+        load(address, step, dtype, to, 0, n);
+    }
+
+    /** Reads {@code n} values, {@code step} bytes apart. */
+    static void load(long address, long step, DType dtype, float[] to, int at, int n) {
         if (dtype == DType.F32) {
             if (step == 4) {
-                MemorySegment.copy(ALL, F32, address, to, 0, n);
+                MemorySegment.copy(ALL, F32, address, to, at, n);
                 return;
             }
             for (int i = 0; i < n; i++) {
-                to[i] = ALL.get(F32, address + i * step);
+                to[at + i] = ALL.get(F32, address + i * step);
             }
         } else if (step == 2) {
             for (int i = 0; i < n; i++) {
-                to[i] = Float.intBitsToFloat(ALL.get(I16, address + 2L * i) << 16);
+                to[at + i] = Float.intBitsToFloat(ALL.get(I16, address + 2L * i) << 16);
             }
         } else {
             for (int i = 0; i < n; i++) {
-                to[i] = Float.intBitsToFloat(ALL.get(I16, address + i * step) << 16);
+                to[at + i] = Float.intBitsToFloat(ALL.get(I16, address + i * step) << 16);
             }
         }
     }
 
-    /** Writes {@code n} values, {@code step} bytes apart, rounded to BF16 if that is the type. */
+    /** Writes the first {@code n} values of an array, {@code step} bytes apart, rounded to BF16 if that is the type. */
     static void store(float[] from, int n, long address, long step, DType dtype) {
+        store(from, 0, n, address, step, dtype);
+    }
+
+    /** Writes {@code n} values, {@code step} bytes apart, rounded to BF16 if that is the type. */
+    static void store(float[] from, int at, int n, long address, long step, DType dtype) {
         if (dtype == DType.F32) {
             if (step == 4) {
-                MemorySegment.copy(from, 0, ALL, F32, address, n);
+                MemorySegment.copy(from, at, ALL, F32, address, n);
                 return;
             }
             for (int i = 0; i < n; i++) {
-                ALL.set(F32, address + i * step, from[i]);
+                ALL.set(F32, address + i * step, from[at + i]);
             }
         } else if (step == 2) {
             for (int i = 0; i < n; i++) {
                 // BFloat16.fromFloat without a branch, so that the compiler makes vectors of it.
-                int bits = Float.floatToRawIntBits(from[i]);
+                int bits = Float.floatToRawIntBits(from[at + i]);
                 int rounded = bits + 0x7FFF + (bits >>> 16 & 1) >>> 16;
                 int quiet = bits >>> 16 & 0x8000 | 0x7FC0;
                 int isNaN = 0x7F80_0000 - (bits & 0x7FFF_FFFF) >> 31;
@@ -82,7 +92,7 @@ final class FloatRows {
             }
         } else {
             for (int i = 0; i < n; i++) {
-                ALL.set(I16, address + i * step, BFloat16.fromFloat(from[i]));
+                ALL.set(I16, address + i * step, BFloat16.fromFloat(from[at + i]));
             }
         }
     }

@@ -191,15 +191,14 @@ final class HeadProjection {
             Arrays.fill(row, 0, k, 0);
             return;
         }
-        boolean bf16 = x.dtype() == DType.BF16;
-        long at = token * x.stride(0) + head * x.stride(1);
-        FloatRow.load(x.address() + at * (bf16 ? 2 : 4), bf16, x.stride(2), row, 0, k);
+        long at = x.address() + token * FloatRows.step(x, 0) + head * FloatRows.step(x, 1);
+        FloatRows.load(at, FloatRows.step(x, 2), x.dtype(), row, k);
     }
 
     private void store(int token, int head, int column, float[] row, int from, int count) {
-        boolean bf16 = out.dtype() == DType.BF16;
-        long at = token * out.stride(0) + head * out.stride(1) + column * out.stride(2);
-        FloatRow.store(row, from, count, out.address() + at * (bf16 ? 2 : 4), bf16, out.stride(2));
+        long step = FloatRows.step(out, 2);
+        long at = out.address() + token * FloatRows.step(out, 0) + head * FloatRows.step(out, 1) + column * step;
+        FloatRows.store(row, from, count, at, step, out.dtype());
     }
 
     /** To the packed order of {@link HeadKernels}: in each group first the even elements, then the odd ones. */

@@ -105,11 +105,11 @@ final class HeadTiles {
         int groups = (count + TOKENS - 1) / TOKENS;
         float[] packed = work.x(groups * TOKENS * depth);
         float[] row = work.row(CHUNK_K);
-        boolean bf16 = x.dtype() == DType.BF16;
+        long step = FloatRows.step(x, 2);
+        long first = x.address() + head * FloatRows.step(x, 1) + from * step;
         for (int t = 0; t < groups * TOKENS; t++) {
             if (t < count) {
-                long at = (token + t) * x.stride(0) + head * x.stride(1) + from * x.stride(2);
-                FloatRow.load(x.address() + at * (bf16 ? 2 : 4), bf16, x.stride(2), row, 0, depth);
+                FloatRows.load(first + (token + t) * FloatRows.step(x, 0), step, x.dtype(), row, depth);
             } else {
                 Arrays.fill(row, 0, depth, 0);
             }
@@ -128,16 +128,14 @@ final class HeadTiles {
             Arrays.fill(panel, 0, depth * WIDTH, 0);
         }
         boolean bf16 = weight.dtype() == DType.BF16;
-        int size = bf16 ? 2 : 4;
-        long w = weight.address()
-                + (head * weight.stride(0) + column * weight.stride(1) + from * weight.stride(2)) * size;
-        long columnStep = weight.stride(1) * size;
-        long step = weight.stride(2) * size;
+        long columnStep = FloatRows.step(weight, 1);
+        long step = FloatRows.step(weight, 2);
+        long w = weight.address() + head * FloatRows.step(weight, 0) + column * columnStep + from * step;
         if (bf16 && columnStep == 2 && columns == WIDTH) {
             widen(w, step, depth, panel);
         } else if (columnStep <= step) {
             for (int i = 0; i < depth; i++) {
-                FloatRow.load(w + i * step, bf16, weight.stride(1), panel, i * WIDTH, columns);
+                FloatRows.load(w + i * step, columnStep, weight.dtype(), panel, i * WIDTH, columns);
             }
         } else {
             for (int i = 0; i < depth; i += SQUARE) {
@@ -178,9 +176,9 @@ final class HeadTiles {
     }
 
     private void store(long token, long head, long column, float[] row, int from, int count) {
-        boolean bf16 = out.dtype() == DType.BF16;
-        long at = token * out.stride(0) + head * out.stride(1) + column * out.stride(2);
-        FloatRow.store(row, from, count, out.address() + at * (bf16 ? 2 : 4), bf16, out.stride(2));
+        long step = FloatRows.step(out, 2);
+        long at = out.address() + token * FloatRows.step(out, 0) + head * FloatRows.step(out, 1) + column * step;
+        FloatRows.store(row, from, count, at, step, out.dtype());
     }
 
     /** 4 tokens by 4 vectors: 16 accumulators, 4 vectors of weights and one value of x in 32 registers. */
