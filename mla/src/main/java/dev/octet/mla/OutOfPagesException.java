@@ -4,17 +4,18 @@ package dev.octet.mla;
 public final class OutOfPagesException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
-    private final int needed;
+    private final long needed;
     private final int free;
 
-    OutOfPagesException(int needed, int free) {
-        super(needed + " pages are needed and " + free + " are free; no sequence was changed");
+    OutOfPagesException(long needed, int free) {
+        super(needed + (needed == 1 ? " page is" : " pages are") + " needed and " + free + (free == 1 ? " is" : " are")
+                + " free; no sequence was changed");
         this.needed = needed;
         this.free = free;
     }
 
     /** {@return how many pages the call would have taken} */
-    public int needed() {
+    public long needed() {
         return needed;
     }
 

@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /** Backend {@code scalar}: plain Java, for JVMs without the Vector API. */
 public final class ScalarBackend implements MlaBackend {
+    private static final RecordKernels RECORDS = new RecordKernels();
+
     /** For the service loader. */
     public ScalarBackend() {}
 
@@ -58,12 +60,12 @@ public final class ScalarBackend implements MlaBackend {
 
     @Override
     public void write(Tensor latent, Tensor ropeKeys, PagedLatents target, int[] from, Execution execution) {
-        throw new UnsupportedOperationException();
+        Records.write(RECORDS, latent, ropeKeys, target, from, execution.pool());
     }
 
     @Override
     public void read(PagedLatents source, int[] from, Tensor latent, Tensor ropeKeys, Execution execution) {
-        throw new UnsupportedOperationException();
+        Records.read(RECORDS, source, from, latent, ropeKeys, execution.pool());
     }
 
     @Override

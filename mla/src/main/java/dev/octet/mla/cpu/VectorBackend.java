@@ -58,12 +58,12 @@ public final class VectorBackend implements MlaBackend {
 
     @Override
     public void write(Tensor latent, Tensor ropeKeys, PagedLatents target, int[] from, Execution execution) {
-        throw new UnsupportedOperationException();
+        Records.write(VectorRecordKernels.KERNELS, latent, ropeKeys, target, from, execution.pool());
     }
 
     @Override
     public void read(PagedLatents source, int[] from, Tensor latent, Tensor ropeKeys, Execution execution) {
-        throw new UnsupportedOperationException();
+        Records.read(VectorRecordKernels.KERNELS, source, from, latent, ropeKeys, execution.pool());
     }
 
     @Override

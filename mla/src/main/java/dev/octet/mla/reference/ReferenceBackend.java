@@ -57,12 +57,12 @@ public final class ReferenceBackend implements MlaBackend {
 
     @Override
     public void write(Tensor latent, Tensor ropeKeys, PagedLatents target, int[] from, Execution execution) {
-        throw new UnsupportedOperationException();
+        ReferenceRecords.write(latent, ropeKeys, target, from);
     }
 
     @Override
     public void read(PagedLatents source, int[] from, Tensor latent, Tensor ropeKeys, Execution execution) {
-        throw new UnsupportedOperationException();
+        ReferenceRecords.read(source, from, latent, ropeKeys);
     }
 
     @Override
