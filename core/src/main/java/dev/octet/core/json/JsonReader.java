@@ -8,7 +8,8 @@ import java.lang.foreign.ValueLayout;
  *
  * <p>Strict: malformed UTF-8, lone surrogates, control characters in strings, nesting deeper than {@value #MAX_DEPTH},
  * and anything the grammar does not allow throw a {@link JsonException} with the byte's position. Nothing is allocated
- * but the strings that {@link #string()} and {@link #stringAt} return, whatever lengths the text claims. Duplicate keys
+ * but the strings that {@link #string()} and {@link #stringAt} return and what {@link #number()} needs for a moment,
+ * whatever lengths the text claims. Duplicate keys
  * are the caller's to refuse, who knows which keys there are.
  *
  * {@snippet :
@@ -26,6 +27,8 @@ import java.lang.foreign.ValueLayout;
 public final class JsonReader {
     /** How deep objects and arrays may be nested. */
     public static final int MAX_DEPTH = 64;
+    /** How many characters a number may have that {@link #number()} reads. */
+    public static final int MAX_NUMBER_LENGTH = 1000;
 
     private final MemorySegment text;
     private final long limit;
@@ -241,6 +244,42 @@ public final class JsonReader {
             throw new JsonException(at, "a number with a leading zero");
         }
         return n;
+    }
+
+    /**
+     * {@return the number that comes next, rounded to FP64; one too small for FP64 becomes 0 or subnormal}
+     *
+     * @throws JsonException if there is none by JSON's grammar, it has a leading zero or more than {@value
+     *     #MAX_NUMBER_LENGTH} characters, or it is too large for FP64
+     */
+    public double number() {
+        long at = position();
+        skipNumber();
+        if (pos < limit && isDigit(byteAt(pos))) {
+            throw new JsonException(at, "a number with a leading zero");
+        }
+        if (pos - at > MAX_NUMBER_LENGTH) {
+            throw new JsonException(at, "a number of more than " + MAX_NUMBER_LENGTH + " characters");
+        }
+        StringBuilder digits = new StringBuilder((int) (pos - at));
+        for (long i = at; i < pos; i++) {
+            digits.append((char) byteAt(i));
+        }
+        double value = Double.parseDouble(digits.toString());
+        if (Double.isInfinite(value)) {
+            throw new JsonException(at, "a number beyond FP64's range");
+        }
+        return value;
+    }
+
+    /** {@return the truth value that comes next} */
+    public boolean bool() {
+        int c = peek();
+        if (c != 't' && c != 'f') {
+            throw unexpected("'true' or 'false'");
+        }
+        literal(c == 't' ? "true" : "false");
+        return c == 't';
     }
 
     /** Passes any value, checking all of it. */

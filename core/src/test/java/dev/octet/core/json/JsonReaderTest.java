@@ -87,6 +87,54 @@ class JsonReaderTest {
     }
 
     @Test
+    void numbersOfEveryForm() {
+        String[] texts = {"0", "-0", "10000", "-1.5e+300", "1E-2", "0.707", "1e-06", "9007199254740993", "0.0e0",
+            "1.7976931348623157e308", "4.9e-324", "1e-400", " 40.0 "};
+        for (String text : texts) {
+            JsonReader json = reader(text);
+            assertEquals(Double.parseDouble(text), json.number(), text);
+            json.end();
+        }
+        JsonReader list = reader("[1,-2.5,3e1]");
+        list.beginArray();
+        double sum = 0;
+        while (list.hasNext()) {
+            sum += list.number();
+        }
+        assertEquals(28.5, sum);
+        assertEquals(1, reader("1" + "0".repeat(299) + "e-" + "0".repeat(690) + "299").number(), 1e-15);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "-", "+1", ".5", "1.", "1.e5", "1e", "1e+", "01", "-01", "00", "0x10", "NaN", "-NaN",
+        "Infinity", "-Infinity", "1f", "1d", "1_000", "true", "null", "\"1\"", "[1]", "1e309", "-1e309",
+        "1e99999999999999999999"})
+    void whatIsNoFiniteNumberIsRefused(String text) {
+        JsonReader json = reader(text);
+        assertThrows(JsonException.class, () -> {
+            json.number();
+            json.end();
+        });
+    }
+
+    @Test
+    void aNumberHasALimitedLength() {
+        assertEquals(1, reader("1." + "0".repeat(JsonReader.MAX_NUMBER_LENGTH - 2)).number());
+        JsonException e = assertThrows(JsonException.class,
+                () -> reader(" 1." + "0".repeat(JsonReader.MAX_NUMBER_LENGTH - 1)).number());
+        assertEquals(1, e.position());
+    }
+
+    @Test
+    void truthValues() {
+        assertTrue(reader(" true").bool());
+        assertFalse(reader("false").bool());
+        for (String bad : new String[] {"", "tru", "True", "1", "null", "\"true\"", "fals"}) {
+            assertThrows(JsonException.class, () -> reader(bad).bool(), bad);
+        }
+    }
+
+    @Test
     void positionsCountFromTheStartOfTheMemory() {
         byte[] utf8 = "xxxx{\"a\":!}yy".getBytes(StandardCharsets.UTF_8);
         JsonReader json = new JsonReader(MemorySegment.ofArray(utf8), 4, 11);
