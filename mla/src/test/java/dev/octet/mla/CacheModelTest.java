@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * says exactly when pages run out, how many are needed, and how many are free.
  */
 class CacheModelTest {
-    private static final int STEPS = 10_000;
+    private static final int STEPS = 6000;
     /** Values of the rotary key, which every format keeps exactly: the digits of a token's number. */
     private static final int DIGITS = 3;
 
@@ -35,7 +35,7 @@ class CacheModelTest {
                 model.step();
             }
             assertTrue(model.outOfPages > 100, model.what + ": out of pages " + model.outOfPages + " times");
-            assertTrue(model.copies > 100, model.what + ": " + model.copies + " pages copied");
+            assertTrue(model.copies > 30, model.what + ": " + model.copies + " pages copied");
         } catch (Throwable t) {
             System.out.println("CacheModelTest failed with seed " + seed);
             throw t;
@@ -63,7 +63,7 @@ class CacheModelTest {
             CacheFormat format = CacheFormat.values()[(int) (seed % 3)];
             layers = seed % 4 == 0 ? 1 : random.nextInt(1, 4);
             pageSize = random.nextInt(1, 9);
-            pages = random.nextInt(12, 60);
+            pages = random.nextInt(10, 25);
             rank = format == CacheFormat.BF16 ? random.nextInt(1, 20) : 128;
             cache = LatentKvCache.allocate(rank, DIGITS, format, layers, pages, pageSize);
         }
