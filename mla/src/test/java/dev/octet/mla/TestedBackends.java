@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.octet.core.Device;
 import dev.octet.core.cpu.CpuConfig;
+import dev.octet.mla.spi.MlaBackend;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -35,5 +36,10 @@ public final class TestedBackends {
             assertEquals(names.getFirst(), best, "what callers get who name no backend");
         }
         return names.stream();
+    }
+
+    /** {@return the backends themselves, which take a cache's pages as they are} */
+    static List<MlaBackend> all() {
+        return names().map(MlaBackends.FOUND::named).toList();
     }
 }

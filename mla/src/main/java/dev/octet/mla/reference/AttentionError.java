@@ -1,0 +1,150 @@
+package dev.octet.mla.reference;
+
+import dev.octet.mla.AttentionOptions;
+import dev.octet.mla.reference.ReferenceAttention.Result;
+
+/**
+ * How far attention in FP32 may be from {@link ReferenceAttention}, whatever the data: the worst case of its roundings,
+ * to all orders, derived step by step in the module's README. It holds as long as no score and no sum overflows FP32.
+ *
+ * <p>Bounds are for results before their last rounding, to their own type. They are 0 for a query that sees nothing,
+ * whose result is exact, and NaN where the result is.
+ */
+public final class AttentionError {
+    /** Unit roundoff of FP32. */
+    private static final double U = 0x1p-24;
+    /** FP32's exponential is within 2 units in the last place, which are at most 4 {@link #U}. */
+    private static final double EXP = 4 * U;
+    /** Kernels add up at most so many products, then the sums of such blocks. */
+    private static final int BLOCK = 128;
+    /** Kernels rescale their sums after at least so many keys. */
+    private static final int LEAST_KEYS = 64;
+    /** Below this an exponential may be 0, or a product subnormal. */
+    private static final double UNDERFLOW = 0x1p-124;
+
+    private AttentionError() {}
+
+    /**
+     * The largest possible distances.
+     *
+     * @param out of each query's outputs
+     * @param lse of each query's log-sum-exp
+     */
+    public record Bound(double[][] out, double[] lse) {}
+
+    /** Roundings that a term of a dot product meets: decoding, product, the additions, scale and base of exponent. */
+    private static int scoreRoundings(int n) {
+        return Math.min(n, BLOCK) + Math.ceilDiv(n, BLOCK) + 6;
+    }
+
+    /** Roundings that a term of a weighted sum meets: product, the additions, rescaling, the sum's own factor. */
+    private static int sumRoundings(int n) {
+        return Math.min(n, BLOCK) + 2 * Math.ceilDiv(n, LEAST_KEYS) + 4;
+    }
+
+    /** {@code (1 + u)^n - 1} is at most this (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1). */
+    private static double gamma(int n) {
+        return n * U / (1 - n * U);
+    }
+
+    /**
+     * {@return bounds for one head's {@link ReferenceAttention#attend}}
+     *
+     * @param queries as there
+     * @param keys as there
+     * @param values as there
+     * @param valueDim as there
+     * @param options as there
+     * @param exact what it gave
+     */
+    public static Bound attend(double[][] queries, double[][] keys, double[][] values, int valueDim,
+            AttentionOptions options, Result exact) {
+        double[][] out = new double[queries.length][valueDim];
+        double[] lse = new double[queries.length];
+        for (int i = 0; i < queries.length; i++) {
+            long position = (long) keys.length - queries.length + i;
+            int first = Math.toIntExact(options.firstKey(position));
+            int end = Math.toIntExact(options.endKey(position, keys.length));
+            if (first < end) {
+                lse[i] = row(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i],
+                        out[i]);
+            }
+        }
+        return new Bound(out, lse);
+    }
+
+    /** Fills in one query's bounds and returns that of its log-sum-exp. */
+    private static double row(double[] query, double[][] keys, double[][] values, int first, int end, double scale,
+            double[] exactOut, double exactLse, double[] out) {
+        int n = end - first;
+        double[] weights = new double[n];
+        double[] magnitudes = new double[n];
+        double largest = 0;
+        for (int j = 0; j < n; j++) {
+            double score = 0;
+            double magnitude = 0;
+            for (int c = 0; c < query.length; c++) {
+                double product = query[c] * keys[first + j][c];
+                score += product;
+                magnitude += Math.abs(product);
+            }
+            weights[j] = Math.exp(scale * score - exactLse);
+            magnitudes[j] = scale * magnitude;
+            largest = Math.max(largest, magnitudes[j]);
+        }
+        // Every number that is ever an exponent is at most so large.
+        double exponent = largest + Math.log(n);
+        double scoreError = gamma(scoreRoundings(query.length));
+        double weightError = 12 * U * exponent + EXP * (Math.ceilDiv(n, LEAST_KEYS) + 2);
+        double sumError = gamma(sumRoundings(n));
+        double low = 0;
+        double high = 0;
+        for (int j = 0; j < n; j++) {
+            double e = scoreError * magnitudes[j] + weightError;
+            low += weights[j] * Math.exp(-e);
+            high += weights[j] * Math.exp(e);
+            double shift = weights[j] * Math.expm1(e);
+            double rounding = 2 * sumError / (1 - sumError) * weights[j] * Math.exp(e);
+            for (int c = 0; c < out.length; c++) {
+                double v = values[first + j][c];
+                out[c] += shift * Math.abs(v - exactOut[c]) + rounding * Math.abs(v)
+                        + UNDERFLOW * (1 + Math.abs(v) + Math.abs(exactOut[c]));
+            }
+        }
+        for (int c = 0; c < out.length; c++) {
+            out[c] /= low;
+        }
+        return Math.max(Math.log(high), -Math.log(low)) + sumError / (1 - sumError) + 4 * U * exponent
+                + UNDERFLOW * n;
+    }
+
+    /**
+     * Bounds for {@link ReferenceAttention#merge} of one query's results.
+     *
+     * @param outA as there
+     * @param lseA as there
+     * @param outB as there
+     * @param lseB as there
+     * @param exactOut what it gave
+     * @param bound where those of the outputs go
+     * @return that of the log-sum-exp
+     */
+    public static double merge(double[] outA, double lseA, double[] outB, double lseB, double[] exactOut,
+            double[] bound) {
+        if (lseA == Double.POSITIVE_INFINITY || lseB == Double.POSITIVE_INFINITY) {
+            return 0; // the other one, as it is
+        }
+        double max = Math.max(lseA, lseB);
+        double lse = max + Math.log(Math.exp(lseA - max) + Math.exp(lseB - max));
+        double exponent = Math.max(Math.abs(lseA), Math.abs(lseB)) + 1;
+        double e = 4 * U * exponent + 2 * EXP;
+        for (int c = 0; c < bound.length; c++) {
+            double a = Math.exp(lseA - lse);
+            double b = Math.exp(lseB - lse);
+            bound[c] = (Math.expm1(e) * (a * Math.abs(outA[c] - exactOut[c]) + b * Math.abs(outB[c] - exactOut[c]))
+                    + gamma(8) * Math.exp(e) * (a * Math.abs(outA[c]) + b * Math.abs(outB[c]))) / Math.exp(-e)
+                    + UNDERFLOW * (1 + Math.abs(outA[c]) + Math.abs(outB[c]));
+        }
+        return 4 * U * exponent + 2 * EXP;
+    }
+}
