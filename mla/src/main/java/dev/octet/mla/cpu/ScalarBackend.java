@@ -71,18 +71,18 @@ public final class ScalarBackend implements MlaBackend {
     @Override
     public void decode(Tensor query, PagedLatents keys, int[] queries, AttentionOptions options, Tensor out,
             @Nullable Tensor lse, Execution execution) {
-        throw new UnsupportedOperationException();
+        ScalarAttention.CPU.decode(query, keys, queries, options, out, lse, execution);
     }
 
     @Override
     public void prefill(Tensor query, Tensor keys, @Nullable Tensor ropeKeys, Tensor values, Ragged lengths,
             AttentionOptions options, Tensor out, @Nullable Tensor lse, Execution execution) {
-        throw new UnsupportedOperationException();
+        ScalarAttention.CPU.prefill(query, keys, ropeKeys, values, lengths, options, out, lse, execution);
     }
 
     @Override
     public void merge(Tensor outA, Tensor lseA, Tensor outB, Tensor lseB, Tensor out, Tensor lse,
             Execution execution) {
-        throw new UnsupportedOperationException();
+        ScalarAttention.CPU.merge(outA, lseA, outB, lseB, out, lse, execution);
     }
 }

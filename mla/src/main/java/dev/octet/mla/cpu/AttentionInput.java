@@ -1,0 +1,46 @@
+package dev.octet.mla.cpu;
+
+/**
+ * What {@link FlashAttention} works on: for each sequence, groups of rows that share their keys and values. In the
+ * absorbed form a sequence has one group with the queries of all heads, in the naive form one for each head.
+ */
+interface AttentionInput {
+    int sequences();
+
+    /** {@return groups of each sequence} */
+    int groups();
+
+    /** {@return rows of a group that belong to one query token, which are neighbours and are its next heads} */
+    int rowsPerQuery();
+
+    /** {@return query tokens of a sequence} */
+    int queries(int sequence);
+
+    /** {@return key tokens of a sequence} */
+    int keys(int sequence);
+
+    /** {@return the first query token of a sequence among those of all sequences} */
+    long firstQuery(int sequence);
+
+    /** {@return dimensions of a key} */
+    int keyDims();
+
+    /** {@return dimensions of a value} */
+    int valueDims();
+
+    /** {@return whether values are the first dimensions of keys} */
+    boolean valuesAreKeys();
+
+    /** {@return the fewest keys worth a task of their own} */
+    int leastKeys();
+
+    /** {@return where a dimension of a key lies in a chunk} */
+    int place(int dim);
+
+    /**
+     * Reads keys and values of one group.
+     *
+     * @param v where values go; not used if they are the keys
+     */
+    void loadKeys(int sequence, int group, int from, int count, float[] k, float[] v);
+}
