@@ -1,5 +1,8 @@
 package dev.octet.mla;
 
+import java.io.IOException;
+import java.nio.file.Path;
+
 /**
  * The dimensions of multi-head latent attention, named as in Hugging Face's {@code config.json}.
  *
@@ -49,6 +52,31 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
         if (!(rmsNormEps > 0)) {
             throw new IllegalArgumentException("rmsNormEps is " + rmsNormEps + ", it must be positive");
         }
+    }
+
+    /**
+     * Reads a Hugging Face {@code config.json}. Fields that Octet does not know are passed over; {@code q_lora_rank} may be
+     * absent or null, and so may {@code rope_scaling}, whose {@code type} or {@code rope_type} is {@code yarn}. Newer
+     * files' {@code rope_parameters} are understood, too.
+     *
+     * @param file the file
+     * @return the dimensions
+     * @throws IOException if the file can't be read, is no JSON, or a field is missing, stands twice, has another type
+     *     than it must, is out of range or contradicts another; the message names the file and the field
+     */
+    public static MlaConfig read(Path file) throws IOException {
+        return ConfigJson.read(file, MlaConfigJson::config);
+    }
+
+    /**
+     * Reads the text of a {@code config.json}, as {@link #read} does.
+     *
+     * @param json the text
+     * @return the dimensions
+     * @throws IllegalArgumentException if the text is not as it must be; the message names the field
+     */
+    public static MlaConfig parse(String json) {
+        return MlaConfigJson.config(ConfigJson.parse(json));
     }
 
     private static void positive(String name, int value) {

@@ -1,0 +1,121 @@
+package dev.octet.mla;
+
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/** Makes {@link MlaConfig} of a {@code config.json}. */
+final class MlaConfigJson {
+    private MlaConfigJson() {}
+
+    static MlaConfig config(ConfigJson json) {
+        int heads = json.positive("num_attention_heads");
+        int nope = json.positive("qk_nope_head_dim");
+        int rotary = json.positive("qk_rope_head_dim");
+        json.expect("num_key_value_heads", heads, "latent attention has a key for each of num_attention_heads, which is");
+        json.expect("qk_head_dim", (long) nope + rotary, "qk_nope_head_dim and qk_rope_head_dim make");
+        json.expect("head_dim", rotary, "where latent attention has it, it is qk_rope_head_dim, which is");
+        if (!json.truth("rope_interleave", true)) {
+            throw new IllegalArgumentException(json.name("rope_interleave") + " is false; Octet turns interleaved pairs:"
+                    + " convert the weights with RopeLayout and take the field out");
+        }
+        float eps = (float) json.number("rms_norm_eps");
+        if (!(eps > 0) || eps == Float.POSITIVE_INFINITY) {
+            throw new IllegalArgumentException(json.name("rms_norm_eps") + " is " + json.number("rms_norm_eps")
+                    + ", it must be positive and in FP32's range");
+        }
+        return new MlaConfig(json.positive("hidden_size"), json.positive("num_hidden_layers"), heads,
+                json.has("q_lora_rank") ? json.integer("q_lora_rank") : 0, json.positive("kv_lora_rank"), nope, rotary,
+                json.positive("v_head_dim"), eps, rope(json));
+    }
+
+    /**
+     * {@code rope_theta} and {@code rope_scaling}; newer files have both in {@code rope_parameters}, and some have both
+     * objects with the same content.
+     */
+    private static RopeConfig rope(ConfigJson json) {
+        ConfigJson parameters = json.object("rope_parameters");
+        ConfigJson scaling = json.object("rope_scaling");
+        double theta = theta(json, parameters);
+        RopeConfig.Yarn yarn = yarn(json, scaling);
+        if (parameters != null) {
+            RopeConfig.Yarn other = yarn(json, parameters);
+            if (scaling != null && !Objects.equals(yarn, other)) {
+                throw new IllegalArgumentException(json.name("rope_scaling") + " makes " + yarn + ", but "
+                        + json.name("rope_parameters") + " " + other);
+            }
+            yarn = other;
+        }
+        try {
+            return new RopeConfig(theta, yarn);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(json.name("rope_") + e.getMessage(), e);
+        }
+    }
+
+    private static double theta(ConfigJson json, @Nullable ConfigJson parameters) {
+        if (parameters == null || !parameters.has("rope_theta")) {
+            return json.number("rope_theta");
+        }
+        double theta = parameters.number("rope_theta");
+        if (json.number("rope_theta", theta) != theta) {
+            throw new IllegalArgumentException(json.name("rope_theta") + " is " + json.number("rope_theta") + ", but "
+                    + parameters.name("rope_theta") + " " + theta);
+        }
+        return theta;
+    }
+
+    private static RopeConfig.@Nullable Yarn yarn(ConfigJson json, @Nullable ConfigJson scaling) {
+        if (scaling == null) {
+            return null;
+        }
+        String type = scaling.text("rope_type");
+        String oldType = scaling.text("type");
+        if (type != null && oldType != null && !type.equals(oldType)) {
+            throw new IllegalArgumentException(
+                    scaling.name("rope_type") + " is '" + type + "', but " + scaling.name("type") + " '" + oldType + "'");
+        }
+        String name = scaling.name(type != null ? "rope_type" : "type");
+        type = type != null ? type : oldType;
+        if (type == null) {
+            throw new IllegalArgumentException(scaling.name("rope_type") + " is missing");
+        }
+        switch (type) {
+            case "default" -> {
+                return null;
+            }
+            case "yarn" -> { }
+            default -> throw new IllegalArgumentException(
+                    name + " is '" + type + "'; Octet knows 'yarn' and 'default'");
+        }
+        if (scaling.has("attention_factor")) {
+            throw new IllegalArgumentException(scaling.name("attention_factor") + " is " + scaling.number("attention_factor")
+                    + "; Octet takes the factor from mscale and mscale_all_dim");
+        }
+        if (!scaling.truth("truncate", true)) {
+            throw new IllegalArgumentException(scaling.name("truncate") + " is false; Octet's ramp has whole ends");
+        }
+        int original = scaling.positive("original_max_position_embeddings");
+        int positions = json.positive("max_position_embeddings", Integer.MAX_VALUE);
+        if (original > positions) {
+            throw new IllegalArgumentException(scaling.name("original_max_position_embeddings") + " is " + original
+                    + ", but " + json.name("max_position_embeddings") + " " + positions);
+        }
+        double factor = scaling.number("factor");
+        // The defaults of the published inference code.
+        double fast = scaling.number("beta_fast", 32);
+        double slow = scaling.number("beta_slow", 1);
+        double mscale = scaling.number("mscale", 1);
+        double mscaleAllDim = scaling.number("mscale_all_dim", 0);
+        try {
+            return new RopeConfig.Yarn(factor, original, fast, slow, mscale, mscaleAllDim);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(scaling.name("") + fieldsOf(String.valueOf(e.getMessage())), e);
+        }
+    }
+
+    /** The record's names as the file has them. */
+    private static String fieldsOf(String message) {
+        return message.replace("betaFast", "beta_fast").replace("betaSlow", "beta_slow")
+                .replace("mscaleAllDim", "mscale_all_dim");
+    }
+}
