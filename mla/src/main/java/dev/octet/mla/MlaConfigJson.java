@@ -11,6 +11,9 @@ final class MlaConfigJson {
         int heads = json.positive("num_attention_heads");
         int nope = json.positive("qk_nope_head_dim");
         int rotary = json.positive("qk_rope_head_dim");
+        if (rotary % 2 != 0) {
+            throw new IllegalArgumentException(json.name("qk_rope_head_dim") + " is " + rotary + ", it must be even");
+        }
         json.expect("num_key_value_heads", heads, "latent attention has a key for each of num_attention_heads, which is");
         json.expect("qk_head_dim", (long) nope + rotary, "qk_nope_head_dim and qk_rope_head_dim make");
         json.expect("head_dim", rotary, "where latent attention has it, it is qk_rope_head_dim, which is");
