@@ -248,6 +248,27 @@ class GemmNanTest {
         }
     }
 
+    /** The largest scales are numbers like others: decoding must not push them over the edge. */
+    @ParameterizedTest
+    @MethodSource("backends")
+    void largestScales(String backend) {
+        for (DType format : new DType[] {DType.F8_E4M3, DType.F8_E5M2}) {
+            for (Pairing pairing : new Pairing[] {Pairing.FORWARD, Pairing.INPUT_GRADIENT, Pairing.ROWS}) {
+                for (long m : new long[] {1, M}) {
+                    GemmCase c = GemmCase.plain(8, pairing, m, N, K).withFormats(format, DType.F8_E4M3);
+                    poison(backend, c, data -> {
+                        for (int i = 0; i < m; i++) {
+                            for (int k = 0; k < data.a().scales().dim(1); k++) {
+                                Matrices.setScale(data.a(), i, k, 0x1.4p-130f);
+                            }
+                        }
+                        Matrices.setScale(data.b(), 1, 0, Float.MAX_VALUE);
+                    }, (i, j) -> false);
+                }
+            }
+        }
+    }
+
     /** NaN and infinity in the epilogue's tensors go where arithmetic takes them. */
     @ParameterizedTest
     @MethodSource("backends")

@@ -3,7 +3,6 @@ package dev.octet.fp8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.octet.core.DType;
 import dev.octet.core.Device;
@@ -258,59 +257,6 @@ class GemmRefusalTest {
         @Override
         public void write(long offset, MemorySegment source) {
             throw new AssertionError("touched");
-        }
-    }
-
-    /** 64 equal rows share their memory, so that a K beyond an array at every vector width costs 270 MB here. */
-    @Test
-    void cpuNamesAKThatItCanNotPack() {
-        assumeTrue(TestedBackends.names().anyMatch("cpu"::equals));
-        long k = 270_000_000;
-        Scaling scaling = new Scaling(Granularity.TENSOR, ScaleFormat.F32);
-        ScaledTensor b = new ScaledTensor(Tensor.allocate(arena, DType.F8_E4M3, Shape.of(1, k)),
-                Tensor.allocate(arena, DType.F32, Shape.of(1, 1)), scaling);
-        Storage row = new SharedRow(b.codes().segment());
-        ScaledTensor a = new ScaledTensor(Tensor.view(row, DType.F8_E4M3, Shape.of(64, k), new long[] {0, 1}, 0),
-                b.scales(), scaling);
-        Layout.Placed d = output(DType.F32, 64, 1);
-        RuntimeException e = assertThrows(IllegalArgumentException.class,
-                () -> Fp8.on("cpu").gemm(a, b, d.view(), Epilogue.NONE));
-        assertTrue(e.getMessage().startsWith("a has 270000000 columns (K)"), e.getMessage());
-        untouched(d.memory());
-    }
-
-    private record SharedRow(MemorySegment segment) implements Storage {
-        @Override
-        public Device device() {
-            return Device.CPU;
-        }
-
-        @Override
-        public long byteSize() {
-            return segment.byteSize();
-        }
-
-        @Override
-        public boolean isAlive() {
-            return true;
-        }
-
-        @Override
-        public void close() {}
-
-        @Override
-        public long address() {
-            return segment.address();
-        }
-
-        @Override
-        public void read(long offset, MemorySegment target) {
-            MemorySegment.copy(segment, offset, target, 0, target.byteSize());
-        }
-
-        @Override
-        public void write(long offset, MemorySegment source) {
-            MemorySegment.copy(source, 0, segment, offset, source.byteSize());
         }
     }
 }

@@ -104,23 +104,6 @@ final class GemmOperand implements AutoCloseable {
                 : ALL.get(F32, scaleAddress + index * 4);
     }
 
-    /** {@return the largest scale's magnitude; NaN and infinity are left out} */
-    float largestScale() {
-        long scaleRows = granularity == Granularity.TENSOR ? 1 : rows;
-        long step = granularity == Granularity.BLOCK_128X128 ? 128 : 1;
-        int blocks = granularity == Granularity.BLOCK_1X128 || granularity == Granularity.BLOCK_128X128 ? blocks() : 1;
-        float largest = 0;
-        for (long row = 0; row < scaleRows; row += step) {
-            for (int block = 0; block < blocks; block++) {
-                float s = Math.abs(scale(row, block));
-                if (s > largest && s < Float.POSITIVE_INFINITY) {
-                    largest = s;
-                }
-            }
-        }
-        return largest;
-    }
-
     /** {@return the code of one element} */
     byte code(long row, long column) {
         return ALL.get(ValueLayout.JAVA_BYTE, address + row * rowStride + column * kStride);
@@ -128,8 +111,13 @@ final class GemmOperand implements AutoCloseable {
 
     /** {@return whether a row has a NaN or, in E5M2, an infinity} */
     boolean hasSpecial(long row) {
+        return hasSpecial(row, 0, k);
+    }
+
+    /** {@return whether a row has one in a range of K, which may end beyond it} */
+    boolean hasSpecial(long row, long from, long to) {
         int last = format == DType.F8_E4M3 ? 0x7E : 0x7B;
-        for (long i = 0; i < k; i++) {
+        for (long i = from; i < Math.min(to, k); i++) {
             if ((code(row, i) & 0x7F) > last) {
                 return true;
             }

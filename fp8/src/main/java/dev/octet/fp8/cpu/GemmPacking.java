@@ -154,6 +154,56 @@ final class GemmPacking {
     }
 
     /**
+     * Decodes a block of 128 lines of one k each, of up to 4 L codes that are neighbouring rows, keeping their order:
+     * line {@code k} goes to {@code at + packed(k) * step}.
+     *
+     * @param x the operand, for its format
+     * @param source address of the first line; 4 L codes of each are read
+     * @param stride bytes from line to line
+     * @param first multiplied to each value, then the second
+     * @param second see first
+     * @param target where to
+     * @param at where the block begins
+     * @param step rows of a line that are stored: L to 4 L, a multiple of L
+     * @return whether a code is not finite
+     */
+    static boolean decodeLines(GemmOperand x, long source, long stride, float first, float second, float[] target,
+            int at, int step) {
+        IntVector seen = IntVector.zero(I);
+        int probe = x.probe;
+        int shift = x.shift;
+        int mask = x.mask;
+        for (int k = 0; k < 128; k++) {
+            IntVector w = IntVector.fromMemorySegment(I, ALL, source + k * stride, LE);
+            seen = seen.or(w.and(MAGNITUDES).add(probe));
+            // Lane c of vector j has row 4 c + j: two rounds of interleaving put the rows in order.
+            IntVector r0 = w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask);
+            IntVector r1 = w.lanewise(LSHL, 16).lanewise(ASHR, shift).and(mask);
+            IntVector r2 = w.lanewise(LSHL, 8).lanewise(ASHR, shift).and(mask);
+            IntVector r3 = w.lanewise(ASHR, shift).and(mask);
+            IntVector even = ZIP_LOW.selectFrom(r0, r2);
+            IntVector odd = ZIP_LOW.selectFrom(r1, r3);
+            int to = at + packed(k) * step;
+            ZIP_LOW.selectFrom(even, odd).reinterpretAsFloats().mul(first).mul(second).intoArray(target, to);
+            if (step > L) {
+                ZIP_HIGH.selectFrom(even, odd).reinterpretAsFloats().mul(first).mul(second)
+                        .intoArray(target, to + L);
+            }
+            if (step > 2 * L) {
+                IntVector evenHigh = ZIP_HIGH.selectFrom(r0, r2);
+                IntVector oddHigh = ZIP_HIGH.selectFrom(r1, r3);
+                ZIP_LOW.selectFrom(evenHigh, oddHigh).reinterpretAsFloats().mul(first).mul(second)
+                        .intoArray(target, to + 2 * L);
+                if (step > 3 * L) {
+                    ZIP_HIGH.selectFrom(evenHigh, oddHigh).reinterpretAsFloats().mul(first).mul(second)
+                            .intoArray(target, to + 3 * L);
+                }
+            }
+        }
+        return seen.and(SIGNS).reduceLanes(OR) != 0;
+    }
+
+    /**
      * Transposes {@code int[L][L]} in {@code t[0]}: log2 L perfect shuffles, each of which interleaves the first half
      * of the matrix with the second.
      *

@@ -7,8 +7,11 @@ final class GemmWorkspace {
     /** For transposing. */
     final int[][] square = new int[2][Lanes.COUNT * Lanes.COUNT];
 
-    private float[] packedA = new float[0];
-    private float[] scalesA = new float[0];
+    private final float[][] packedA = new float[2][0];
+    private final float[][] scalesA = new float[2][0];
+    private final boolean[][] specialRows = new boolean[2][0];
+    private boolean[] specialTasks = new boolean[0];
+    private float[] rangeSums = new float[0];
     private float[] decodedB = new float[0];
     private float[] sums = new float[0];
     private float[] rows = new float[0];
@@ -20,20 +23,45 @@ final class GemmWorkspace {
         return MINE.get();
     }
 
-    /** {@return at least that many elements for packed A} */
-    float[] packedA(int count) {
-        if (packedA.length < count) {
-            packedA = new float[count];
+    /** {@return at least that many elements for packed A, in the first or the second of two arrays} */
+    float[] packedA(int which, int count) {
+        if (packedA[which].length < count) {
+            packedA[which] = new float[count];
         }
-        return packedA;
+        return packedA[which];
     }
 
-    /** {@return at least that many scales of A} */
-    float[] scalesA(int count) {
-        if (scalesA.length < count) {
-            scalesA = new float[count];
+    /** {@return at least that many scales of A, in the first or the second of two arrays} */
+    float[] scalesA(int which, int count) {
+        if (scalesA[which].length < count) {
+            scalesA[which] = new float[count];
         }
-        return scalesA;
+        return scalesA[which];
+    }
+
+    /** {@return two arrays of at least that many marks} */
+    boolean[][] specialRows(int count) {
+        if (specialRows[0].length < count) {
+            specialRows[0] = new boolean[count];
+            specialRows[1] = new boolean[count];
+        }
+        return specialRows;
+    }
+
+    /** {@return at least that many marks} */
+    boolean[] specialTasks(int count) {
+        if (specialTasks.length < count) {
+            specialTasks = new boolean[count];
+        }
+        return specialTasks;
+    }
+
+    /** {@return at least that many running sums that are kept from slab to slab; their values are left over} */
+    float[] rangeSums(int count) {
+        if (rangeSums.length < count) {
+            rangeSums = new float[count];
+        }
+        return rangeSums;
     }
 
     /** {@return at least that many elements for decoded B} */

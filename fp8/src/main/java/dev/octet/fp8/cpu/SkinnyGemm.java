@@ -9,7 +9,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
 
 /**
@@ -56,7 +55,7 @@ final class SkinnyGemm {
         length = blocks * BLOCK;
         specialRows = new boolean[m];
         packedA = Scratch.get(SLOT_A, 4L * padded() * length).address();
-        scalesA = GemmWorkspace.mine().scalesA(padded() * blocks);
+        scalesA = GemmWorkspace.mine().scalesA(0, padded() * blocks);
     }
 
     /** Rows of A, rounded up to whole groups. */
@@ -83,7 +82,7 @@ final class SkinnyGemm {
     // ---------------------------------------------------------------------------------------------- A
 
     private void packA(int padded) {
-        float[] row = GemmWorkspace.mine().packedA(length);
+        float[] row = GemmWorkspace.mine().packedA(0, length);
         for (int i = 0; i < padded; i++) {
             if (i < m) {
                 decodeRow(i, row);
@@ -92,7 +91,7 @@ final class SkinnyGemm {
             }
             MemorySegment.copy(row, 0, ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, packedA + 4L * i * length, length);
             for (int block = 0; block < blocks; block++) {
-                scalesA[block * padded + i] = i < m ? scaling.scaleA(a, i, block) : 0;
+                scalesA[block * padded + i] = i < m ? a.scale(i, block) : 0;
             }
         }
     }
@@ -128,18 +127,16 @@ final class SkinnyGemm {
         for (int first = 0; first < m; first += GROUP) {
             int count = Math.min(GROUP, m - first);
             int rowsA = count == 3 ? 4 : count;
-            if (shared) {
-                fillScales(table, 0, first, firstRow);
-            }
+            boolean infinite = shared && fillScales(table, 0, first, firstRow);
             // Two streams, each through half of the rows; the second ends on the last row, if need be twice.
             int half = (rows + 1) / 2;
             for (int row = 0; row < half; row++) {
                 int other = Math.min(row + half, rows - 1);
                 if (!shared) {
-                    fillScales(table, 0, first, firstRow + row);
-                    fillScales(table, tableFloats, first, firstRow + other);
+                    infinite = fillScales(table, 0, first, firstRow + row);
+                    infinite |= fillScales(table, tableFloats, first, firstRow + other);
                 }
-                boolean special = multiplyRows(rowsA, first, firstRow + row, other - row, table,
+                boolean special = infinite | multiplyRows(rowsA, first, firstRow + row, other - row, table,
                         shared ? 0 : tableFloats, lanes);
                 addLanes(lanes, 0, result, first * rows + row, count, rows);
                 addLanes(lanes, rowsA, result, first * rows + other, count, rows);
@@ -161,12 +158,15 @@ final class SkinnyGemm {
 
     /**
      * Writes {@code float[group of codes][GROUP]}: the products of the scales of rows first, first + 1, ... of A with
-     * those of a row of B, again for each group of a block.
+     * those of a row of B, again for each group of a block; {@return whether a scale of B has no room for its part of
+     * the missing power of two, or is infinite}
      */
-    private void fillScales(float[] table, int at, int first, long rowB) {
+    private boolean fillScales(float[] table, int at, int first, long rowB) {
         int padded = padded();
+        boolean infinite = false;
         for (int block = 0; block < blocks; block++) {
             float sB = scaling.scaleB(b, rowB, block);
+            infinite |= Float.isInfinite(sB);
             for (int i = 0; i < GROUP; i++) {
                 float product = scalesA[block * padded + first + i] * sB;
                 for (int g = 0; g < GemmRows.GROUPS; g++) {
@@ -174,6 +174,7 @@ final class SkinnyGemm {
                 }
             }
         }
+        return infinite;
     }
 
     /** Multiplies rows {@code first...} of A with two rows of B, {@code apart} rows from each other. */
@@ -195,7 +196,7 @@ final class SkinnyGemm {
     }
 
     private void replaceSpecial(long firstRow, int r, int rows, int first, int count, float[] result) {
-        if (b.hasSpecial(firstRow + r)) {
+        if (b.hasSpecial(firstRow + r) || scaling.overflows(b, firstRow + r)) {
             for (int i = first; i < first + count; i++) {
                 result[i * rows + r] = GemmCodes.sum(a, b, i, firstRow + r);
             }

@@ -10,34 +10,45 @@ import jdk.incubator.vector.IntVector;
 /**
  * The GEMM for many rows of A.
  *
- * <p>Schedule, for each chunk of up to 256 rows of A:
+ * <p>Schedule. Up to 512 rows of A are a chunk, and as many blocks of K as make 4 MiB of packed A are a slab. Where
+ * there are several slabs, the columns (rows of B) are cut into ranges whose running sums are at most 8 MiB. A step is
+ * a slab of a chunk times a range of columns:
  * <ol>
- *   <li>A is decoded and transposed once, into panels of 64 rows (4 vectors) for each block of K: it stays in L2 and L3.
- *   <li>A task is a range of columns (rows of B). For each block of K it decodes its part of B, 48 columns at a
- *       time, and sweeps them with each panel of A, 32 KiB. Running sums stay in L2.
- *   <li>The sums, whose lanes run along the rows of A, are transposed, finished and written row by row.
+ *   <li>The slab of A has been decoded and transposed ({@link GemmPanels}).
+ *   <li>A task is up to 192 columns. For each block of K it decodes its part of B and sweeps it with each panel of A.
+ *       Running sums stay in L2 meanwhile.
+ *   <li>With the last slab the sums, whose lanes run along the rows of A, are transposed, finished and written row by
+ *       row.
+ *   <li>The last tasks of a step pack the next step's slab, so that a thread that has nothing left to multiply does
+ *       that.
  * </ol>
- * What a task computes does not depend on the thread that runs it, nor a sum on the cut into tasks, so results are the
- * same for every pool.
+ * Blocks of K are added in increasing order. What a sum is depends neither on the cut nor on the thread that runs a
+ * task, so results are the same for every pool.
  */
 final class TiledGemm {
     private static final int L = Lanes.COUNT;
     private static final int BLOCK = 128;
-    private static final int PANEL = GemmTiles.PANEL_VECTORS * L;
-    private static final int CHUNK_ROWS = 256;
-    /** Packed A of a chunk, in floats: 16 MiB, half of a usual L3. */
-    private static final long CHUNK_FLOATS = 4 << 20;
-    /** What an array holds. */
-    private static final long MAX_FLOATS = Integer.MAX_VALUE - 8;
-    /** Columns of a task: its running sums for 256 rows, its codes and a block of A take 330 KiB, a third of L2. */
-    private static final int TASK_COLUMNS = 96;
+    /** The more, the less often B is read and decoded. */
+    private static final int CHUNK_ROWS = 512;
+    /** Packed A of a slab, in floats: 4 MiB, of which there are two. */
+    private static final int SLAB_FLOATS = 1 << 20;
+    /** Running sums of a range, in floats: 8 MiB. They are read and written once for each slab. */
+    private static final int RANGE_FLOATS = 1 << 21;
+    /**
+     * Columns of a task, which are decoded at once: the more, the less often A comes from L3. With 512 rows of A, sums,
+     * codes and decoded B take 700 KiB of L2.
+     */
+    private static final int MAX_TASK_COLUMNS = 192;
+    /** One panel of A stays in L2 by itself, and sweeps what was decoded only once: 24 KiB, in L1. */
+    private static final int ONE_PANEL_TASK_COLUMNS = 96;
+    private static final int ONE_PANEL_DECODED_COLUMNS = 48;
+    /** At least so many tasks for each thread, so that a slow one costs little. */
+    private static final int TASKS_PER_THREAD = 6;
     /**
      * Blocks of K whose codes are fetched at once. The hardware fetches ahead only along a row: when each block was
      * fetched as it was decoded, 128 bytes of each row, that took 16 % of the whole.
      */
     private static final int FETCHED_BLOCKS = 8;
-    /** Columns that are decoded at once: 24 KiB, most of which stay in L1 beside a panel of A. */
-    private static final int DECODED_COLUMNS = 48;
     /** A multiple of the tiles' columns and of every vector's lanes. */
     private static final int COLUMN_STEP = 48;
     private static final int SLOT_EDGE = 0;
@@ -46,199 +57,191 @@ final class TiledGemm {
     private final GemmOperand b;
     private final GemmOutput out;
     private final GemmScaling scaling;
-    private final int blocks;
 
-    /** The current chunk of A: its first row, its rows, and those rounded up to whole vectors. */
-    private long firstRow;
-    private int rows;
-    private int paddedRows;
-    /** {@code [block][panel][128][panel rows]}. */
-    private float[] packedA = new float[0];
-    /** {@code [block][paddedRows]}. */
-    private float[] scalesA = new float[0];
-    /** Rows of the chunk with a NaN or infinity among their codes. */
-    private boolean[] specialRows = new boolean[0];
+    private final int chunkRows;
+    private final long slabs;
+    private final int slabBlocks;
+    private final long ranges;
+    private final long rangeColumns;
+    /** Tasks of a range that is not the last, and steps of columns that they share evenly. */
+    private final int rangeTasks;
+    private final int decodedColumns;
 
-    private TiledGemm(GemmOperand a, GemmOperand b, GemmOutput out) {
+    /** The slab that is being multiplied, and the next one. */
+    private final GemmPanels[] panels = new GemmPanels[2];
+    /** Rows of a chunk with a NaN or infinity among their codes; the next chunk's are found while one is finished. */
+    private final boolean[][] specialRows;
+    /** Tasks of a range with a NaN, an infinity or a scale without room in their columns. */
+    private final boolean[] specialTasks;
+    /** The range's running sums, {@code [task][panel][column][panel rows]}; a task's own where one slab is all. */
+    private final float[] rangeSums;
+
+    /** The current step's slab and the range's first column. */
+    private long slab;
+    private long firstColumn;
+    private GemmPanels current;
+    private GemmPanels next;
+
+    private TiledGemm(GemmOperand a, GemmOperand b, GemmOutput out, int threads) {
         this.a = a;
         this.b = b;
         this.out = out;
         scaling = new GemmScaling(a, b);
-        blocks = a.blocks();
+        chunkRows = (int) Math.min(CHUNK_ROWS, a.rows);
+        int padded = GemmPanels.padded(chunkRows);
+        slabBlocks = Math.clamp(a.blocks(), 1, SLAB_FLOATS / (BLOCK * padded));
+        slabs = Math.max(1, Math.ceilDiv(a.blocks(), slabBlocks));
+        ranges = slabs == 1 ? 1 : Math.ceilDiv(b.rows, RANGE_FLOATS / padded);
+        rangeColumns = roundUp(Math.ceilDiv(b.rows, ranges));
+        boolean onePanel = padded <= GemmPanels.ROWS;
+        decodedColumns = onePanel ? ONE_PANEL_DECODED_COLUMNS : MAX_TASK_COLUMNS;
+        rangeTasks = tasks(rangeColumns, onePanel ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS, threads);
+        GemmWorkspace work = GemmWorkspace.mine();
+        for (int i = 0; i < 2; i++) {
+            panels[i] = new GemmPanels(a, scaling, work.packedA(i, slabBlocks * BLOCK * padded),
+                    work.scalesA(i, slabBlocks * padded));
+        }
+        current = panels[0];
+        next = panels[1];
+        specialRows = work.specialRows(chunkRows);
+        specialTasks = work.specialTasks(rangeTasks);
+        rangeSums = slabs == 1 ? new float[0] : work.rangeSums(Math.toIntExact(rangeColumns * padded));
+    }
+
+    /** As few tasks as there may be, each thread the same number of them. */
+    private static int tasks(long columns, int widest, int threads) {
+        long fewest = Math.ceilDiv(columns, (long) widest);
+        long forAll = Math.ceilDiv(Math.max(fewest, (long) TASKS_PER_THREAD * threads), (long) threads) * threads;
+        return Math.toIntExact(Math.min(forAll, columns / COLUMN_STEP));
+    }
+
+    /** {@return the first column of a task} */
+    private long begin(int task) {
+        return firstColumn + rangeColumns / COLUMN_STEP * task / rangeTasks * COLUMN_STEP;
+    }
+
+    private static long roundUp(long columns) {
+        return Math.ceilDiv(columns, (long) COLUMN_STEP) * COLUMN_STEP;
     }
 
     static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
-        new TiledGemm(a, b, out).run(pool);
+        new TiledGemm(a, b, out, pool.threads()).run(pool);
     }
+
+    // ---------------------------------------------------------------------------------------------- steps
 
     private void run(CpuPool pool) {
-        long fit = CHUNK_FLOATS / Math.max(1, (long) blocks * BLOCK) / PANEL * PANEL;
-        int chunk = (int) Math.min(Math.clamp(fit, PANEL, CHUNK_ROWS), a.rows);
-        int padded = (chunk + L - 1) / L * L;
-        long floats = (long) blocks * BLOCK * padded;
-        if (floats > MAX_FLOATS) {
-            throw new IllegalArgumentException("a has " + a.k + " columns (K), backend cpu takes at most "
-                    + MAX_FLOATS / padded / BLOCK * BLOCK + " with " + chunk + " rows at a time: add up products over"
-                    + " parts of K with Epilogue.withAddend");
-        }
-        GemmWorkspace work = GemmWorkspace.mine();
-        packedA = work.packedA((int) floats);
-        scalesA = work.scalesA(blocks * padded);
-        int columns = taskColumns(pool.threads());
-        int tasks = Math.toIntExact(Math.ceilDiv(b.rows, (long) columns));
-        for (firstRow = 0; firstRow < a.rows; firstRow += chunk) {
-            rows = (int) Math.min(chunk, a.rows - firstRow);
-            paddedRows = (rows + L - 1) / L * L;
-            specialRows = new boolean[rows];
-            if (a.kContiguous) {
-                pool.run(paddedRows / L, this::packRows);
-            } else {
-                pool.run(blocks, this::packBlock);
+        long steps = Math.ceilDiv(a.rows, (long) chunkRows) * ranges * slabs;
+        CpuPool.Task work = this::task;
+        placeNext(0);
+        pool.run(next.tasks(), next::pack);
+        for (long step = 0; step < steps; step++) {
+            GemmPanels packed = next;
+            next = current;
+            current = packed;
+            slab = step % slabs;
+            firstColumn = step / slabs % ranges * rangeColumns;
+            if (slab == 0) {
+                Arrays.fill(specialTasks, 0, rangeTasks, false);
             }
-            pool.run(tasks, t -> multiply((long) t * columns, (int) Math.min(columns, b.rows - (long) t * columns)));
+            boolean last = step + 1 == steps;
+            if (!last) {
+                placeNext(step + 1);
+            }
+            pool.run(rangeTasks + (last ? 0 : next.tasks()), work);
         }
     }
 
-    /** At least four tasks a thread, if the columns are enough for that, so that a slow thread costs little. */
-    private int taskColumns(int threads) {
-        long even = Math.ceilDiv(b.rows, 4L * threads);
-        return Math.clamp(Math.ceilDiv(even, (long) COLUMN_STEP) * COLUMN_STEP, COLUMN_STEP, TASK_COLUMNS);
-    }
-
-    // ---------------------------------------------------------------------------------------------- A
-
-    /** Where lane 0 of a row's vector at k = 0 of a block lies, in floats from the block's start. */
-    private int placeOfGroup(int group) {
-        int row = group * L;
-        int panel = row / PANEL;
-        return panel * PANEL * BLOCK + row - panel * PANEL;
-    }
-
-    private int panelRows(int row) {
-        return Math.min(PANEL, paddedRows - row / PANEL * PANEL);
-    }
-
-    /** Packs L rows that are contiguous along K, over all blocks. */
-    private void packRows(int group) {
-        int[][] square = GemmWorkspace.mine().square;
-        int row = group * L;
-        int valid = Math.min(L, rows - row);
-        int step = panelRows(row);
-        boolean special = false;
-        for (int block = 0; block < blocks; block++) {
-            long source = a.address + (firstRow + row) * a.rowStride + (long) block * BLOCK;
-            long stride = a.rowStride;
-            long left = a.k - (long) block * BLOCK;
-            if (left < BLOCK) {
-                MemorySegment edge = Scratch.get(SLOT_EDGE, (long) L * BLOCK);
-                GemmPacking.copyPadded(source, stride, valid, (int) left, edge, BLOCK, L);
-                source = edge.address();
-                stride = BLOCK;
-            }
-            int target = block * paddedRows * BLOCK + placeOfGroup(group);
-            for (int q = 0; q < BLOCK; q += 4 * L) {
-                special |= GemmPacking.transpose(a, source + q, stride, valid, scaling.first, scaling.second, packedA,
-                        target + (q + 3 * L) * step, step, -L * step, square);
-            }
-            fillScalesA(row, valid, block);
+    /** Says which slab of A a step takes; its packing may run beside the step before. */
+    private void placeNext(long step) {
+        long chunk = step / (slabs * ranges);
+        long firstRow = chunk * chunkRows;
+        int rows = (int) Math.min(chunkRows, a.rows - firstRow);
+        int firstBlock = (int) (step % slabs) * slabBlocks;
+        boolean[] special = specialRows[(int) (chunk % 2)];
+        if (step % (slabs * ranges) == 0) {
+            Arrays.fill(special, 0, rows, false);
         }
-        if (special) {
-            for (int i = row; i < row + valid; i++) {
-                specialRows[i] = a.hasSpecial(firstRow + i);
-            }
-        }
+        next.place(firstRow, rows, firstBlock, Math.min(slabBlocks, a.blocks() - firstBlock), special);
     }
 
-    private void fillScalesA(int row, int valid, int block) {
-        for (int i = 0; i < L; i++) {
-            scalesA[block * paddedRows + row + i] = i < valid ? scaling.scaleA(a, firstRow + row + i, block) : 0;
+    private void task(int index) {
+        if (index >= rangeTasks) {
+            next.pack(index - rangeTasks);
+            return;
         }
-    }
-
-    /** Packs one block of a matrix that is contiguous along its rows, as in a weight gradient. */
-    private void packBlock(int block) {
-        int length = (int) Math.min(BLOCK, a.k - (long) block * BLOCK);
-        float factor = scaling.second;
-        for (int row = 0; row < paddedRows; row += L) {
-            int target = block * paddedRows * BLOCK + placeOfGroup(row / L);
-            int step = panelRows(row);
-            int valid = Math.min(L, rows - row);
-            fillScalesA(row, valid, block);
-            for (int k = 0; k < BLOCK; k++) {
-                int to = target + GemmPacking.packed(k) * step;
-                for (int i = 0; i < L; i++) {
-                    float value = 0;
-                    if (k < length && i < valid) {
-                        value = GemmCodes.decode(a, firstRow + row + i, (long) block * BLOCK + k);
-                        if (!Float.isFinite(value)) {
-                            specialRows[row + i] = true;
-                            value = 0;
-                        }
-                    }
-                    packedA[to + i] = value * factor;
-                }
-            }
+        long from = begin(index);
+        int columns = (int) (Math.min(begin(index + 1), b.rows) - from);
+        if (columns > 0) { // the last range may be shorter
+            multiply(index, from, columns);
         }
     }
 
     // ---------------------------------------------------------------------------------------------- a task
 
-    private void multiply(long firstColumn, int columns) {
+    private void multiply(int task, long from, int columns) {
         GemmWorkspace work = GemmWorkspace.mine();
-        int stored = (columns + COLUMN_STEP - 1) / COLUMN_STEP * COLUMN_STEP;
-        float[] sums = work.sums(stored * paddedRows);
-        Arrays.fill(sums, 0, stored * paddedRows, 0);
+        GemmPanels rows = current;
+        int stored = (int) roundUp(columns);
+        int paddedRows = rows.paddedRows();
+        int base = slabs == 1 ? 0 : (int) (from - firstColumn) * paddedRows;
+        float[] sums = slabs == 1 ? work.sums(stored * paddedRows) : rangeSums;
+        if (slab == 0) {
+            Arrays.fill(sums, base, base + stored * paddedRows, 0);
+        }
         float[] scalesB = work.scales(stored);
         Arrays.fill(scalesB, 0, stored, 0);
-        float[] decoded = work.decodedB((DECODED_COLUMNS + 4 * L) * BLOCK);
+        float[] decoded = work.decodedB((decodedColumns + 4 * L) * BLOCK);
         boolean special = false;
-        for (int block = 0; block < blocks; block++) {
+        for (int block = 0; block < rows.blocks(); block++) {
+            long blockOfK = rows.firstBlock() + block;
             if (b.kContiguous && block % FETCHED_BLOCKS == 0) {
-                special |= fetch(firstColumn, columns, block);
+                special |= fetch(from, columns, blockOfK, Math.min(FETCHED_BLOCKS, rows.blocks() - block));
             }
-            fillScales(firstColumn, columns, block, scalesB);
-            int panels = block * paddedRows * BLOCK;
-            for (int n = 0; n < columns; n += DECODED_COLUMNS) {
-                int count = Math.min(DECODED_COLUMNS, columns - n);
-                special |= decode(firstColumn + n, count, block, decoded, work);
+            special |= fillScales(from, columns, blockOfK, scalesB);
+            for (int n = 0; n < columns; n += decodedColumns) {
+                int count = Math.min(decodedColumns, columns - n);
+                special |= decode(from + n, count, blockOfK, decoded, work);
                 int swept = (count + GemmTiles.COLUMN_GROUP - 1) / GemmTiles.COLUMN_GROUP * GemmTiles.COLUMN_GROUP;
-                for (int row = 0; row < paddedRows; row += PANEL) {
-                    int width = panelRows(row);
-                    GemmTiles.sweep(width / L, packedA, panels + row * BLOCK, decoded, swept, sums,
-                            row * stored + n * width, scalesA, block * paddedRows + row, scalesB, n);
+                for (int row = 0; row < paddedRows; row += GemmPanels.ROWS) {
+                    int width = rows.panelRows(row);
+                    GemmTiles.sweep(width / L, rows.values(), rows.panelAt(block, row), decoded, swept, sums,
+                            base + row * stored + n * width, rows.scales(), block * paddedRows + row, scalesB, n);
                 }
             }
         }
-        finish(firstColumn, columns, stored, sums, special, work);
+        specialTasks[task] |= special;
+        if (slab == slabs - 1) {
+            finish(from, columns, stored, sums, base, specialTasks[task], work);
+        }
     }
 
-    private void fillScales(long firstColumn, int columns, int block, float[] scalesB) {
-        if (!b.sharesScalesIn128Rows()) {
-            for (int i = 0; i < columns; i++) {
-                scalesB[i] = scaling.scaleB(b, firstColumn + i, block);
-            }
-            return;
-        }
+    /** {@return whether a scale has no room for its part of the missing power of two, or is infinite} */
+    private boolean fillScales(long from, int columns, long block, float[] scalesB) {
+        boolean infinite = false;
+        int run = b.sharesScalesIn128Rows() ? BLOCK : 1;
         for (int i = 0; i < columns;) {
-            float s = scaling.scaleB(b, firstColumn + i, block);
-            int end = (int) Math.min(columns, (firstColumn + i | BLOCK - 1) + 1 - firstColumn);
+            float s = scaling.scaleB(b, from + i, block);
+            infinite |= Float.isInfinite(s);
+            int end = (int) Math.min(columns, ((from + i) / run + 1) * run - from);
             Arrays.fill(scalesB, i, end, s);
             i = end;
         }
+        return infinite;
     }
 
     /** Brings the codes of some blocks into L2; {@return whether one of them is not finite} */
-    private boolean fetch(long firstColumn, int columns, int block) {
-        long k = (long) block * BLOCK;
-        int length = (int) Math.min((long) FETCHED_BLOCKS * BLOCK, b.k - k);
-        return GemmPacking.scan(b, b.address + firstColumn * b.rowStride + k, b.rowStride, columns, length);
+    private boolean fetch(long from, int columns, long block, int blocks) {
+        long k = block * BLOCK;
+        int length = (int) Math.min((long) blocks * BLOCK, b.k - k);
+        return GemmPacking.scan(b, b.address + from * b.rowStride + k, b.rowStride, columns, length);
     }
 
     /** Decodes a part of a block of B to {@code float[column][128]}. */
-    private boolean decode(long firstColumn, int columns, int block, float[] target, GemmWorkspace work) {
-        long k = (long) block * BLOCK;
+    private boolean decode(long from, int columns, long block, float[] target, GemmWorkspace work) {
+        long k = block * BLOCK;
         int length = (int) Math.min(BLOCK, b.k - k);
-        long source = b.address + firstColumn * b.rowStride + k * b.kStride;
+        long source = b.address + from * b.rowStride + k * b.kStride;
         if (b.kContiguous) {
             long stride = b.rowStride;
             if (length < BLOCK) {
@@ -258,10 +261,10 @@ final class TiledGemm {
         boolean special = false;
         for (int group = 0; group < BLOCK; group += 4 * L) {
             for (int j = 0; j < 4; j++) {
-                long from = lines.address() + (long) (group + j) * width;
+                long line = lines.address() + (long) (group + j) * width;
                 int to = group + (3 - j) * L;
                 for (int n = 0; n < columns; n += 4 * L) {
-                    special |= GemmPacking.transpose(b, from + n, 4L * width, L, 1, 1, target, to + n * BLOCK,
+                    special |= GemmPacking.transpose(b, line + n, 4L * width, L, 1, 1, target, to + n * BLOCK,
                             4 * BLOCK, BLOCK, work.square);
                 }
             }
@@ -271,35 +274,39 @@ final class TiledGemm {
 
     // ---------------------------------------------------------------------------------------------- finish
 
-    private void finish(long firstColumn, int columns, int stored, float[] sums, boolean special, GemmWorkspace work) {
-        if (special) {
+    private void finish(long from, int columns, int stored, float[] sums, int base, boolean specialColumns,
+            GemmWorkspace work) {
+        GemmPanels rows = current;
+        if (specialColumns) {
             for (int n = 0; n < columns; n++) {
-                if (b.hasSpecial(firstColumn + n)) {
-                    for (int m = 0; m < rows; m++) {
-                        sums[place(m, n, stored)] = GemmCodes.sum(a, b, firstRow + m, firstColumn + n);
+                if (b.hasSpecial(from + n) || scaling.overflows(b, from + n)) {
+                    for (int m = 0; m < rows.rows(); m++) {
+                        sums[base + place(m, n, stored)] = GemmCodes.sum(a, b, rows.firstRow() + m, from + n);
                     }
                 }
             }
         }
-        for (int m = 0; m < rows; m++) {
-            if (specialRows[m]) {
+        for (int m = 0; m < rows.rows(); m++) {
+            if (rows.isSpecial(m)) {
                 for (int n = 0; n < columns; n++) {
-                    sums[place(m, n, stored)] = GemmCodes.sum(a, b, firstRow + m, firstColumn + n);
+                    sums[base + place(m, n, stored)] = GemmCodes.sum(a, b, rows.firstRow() + m, from + n);
                 }
             }
         }
         float[] finished = work.rows(L * stored);
-        for (int row = 0; row < rows; row += L) {
-            transposeSums(sums, place(row, 0, stored), panelRows(row), columns, finished, stored, work.square);
-            for (int i = 0; i < L && row + i < rows; i++) {
-                out.write(firstRow + row + i, firstColumn, finished, i * stored, columns);
+        for (int row = 0; row < rows.rows(); row += L) {
+            transposeSums(sums, base + place(row, 0, stored), rows.panelRows(row), columns, finished, stored,
+                    work.square);
+            for (int i = 0; i < L && row + i < rows.rows(); i++) {
+                out.write(rows.firstRow() + row + i, from, finished, i * stored, columns);
             }
         }
     }
 
+    /** {@return where a sum lies in a task's sums} */
     private int place(int m, int n, int stored) {
-        int first = m / PANEL * PANEL;
-        return first * stored + n * panelRows(m) + m - first;
+        int panel = m / GemmPanels.ROWS * GemmPanels.ROWS;
+        return panel * stored + n * current.panelRows(m) + m - panel;
     }
 
     /** {@code [columns][L rows]}, lines {@code step} apart, to {@code [L rows][columns]}, lines {@code stored} apart. */
