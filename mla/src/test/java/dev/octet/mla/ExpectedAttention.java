@@ -7,6 +7,7 @@ import dev.octet.core.BFloat16;
 import dev.octet.core.DType;
 import dev.octet.mla.reference.AttentionError;
 import dev.octet.mla.reference.ReferenceAttention;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,10 +22,15 @@ final class ExpectedAttention {
     private final double[][] lseBound;
 
     ExpectedAttention(int tokens, int heads) {
-        out = new double[tokens][heads][];
-        outBound = new double[tokens][heads][];
-        lse = new double[tokens][heads];
-        lseBound = new double[tokens][heads];
+        this(new double[tokens][heads][], new double[tokens][heads][], new double[tokens][heads],
+                new double[tokens][heads]);
+    }
+
+    private ExpectedAttention(double[][][] out, double[][][] outBound, double[][] lse, double[][] lseBound) {
+        this.out = out;
+        this.outBound = outBound;
+        this.lse = lse;
+        this.lseBound = lseBound;
     }
 
     /** Adds one head of one sequence, whose first query is token {@code first}. */
@@ -38,6 +44,12 @@ final class ExpectedAttention {
             lse[first + i][head] = exact.lse()[i];
             lseBound[first + i][head] = bound.lse()[i];
         }
+    }
+
+    /** Some of the tokens. */
+    ExpectedAttention part(int from, int to) {
+        return new ExpectedAttention(Arrays.copyOfRange(out, from, to), Arrays.copyOfRange(outBound, from, to),
+                Arrays.copyOfRange(lse, from, to), Arrays.copyOfRange(lseBound, from, to));
     }
 
     /** One token's outputs of one head. */

@@ -6,8 +6,9 @@ import dev.octet.mla.AttentionOptions;
  * Multi-head latent attention in FP64, one sequence at a time: what all backends are measured against. Matrices are
  * arrays of rows; whatever belongs to a head has the head as its first index.
  *
- * <p>A query that sees nothing has the output 0 and the log-sum-exp +Infinity. A NaN that a query sees makes its row
- * NaN; what it does not see has no influence. All methods are safe for use by several threads.
+ * <p>A query that sees nothing has the output 0 and the log-sum-exp +Infinity. A NaN in a key that a query sees, or a
+ * score of +Infinity, makes its row and log-sum-exp NaN; when all scores are -Infinity the row is NaN and the
+ * log-sum-exp -Infinity. What a query does not see has no influence. All methods are safe for use by several threads.
  */
 public final class ReferenceAttention {
     private ReferenceAttention() {}
@@ -50,6 +51,7 @@ public final class ReferenceAttention {
                 scores[j - first] = options.scale() * dot(queries[i], keys[j]);
                 max = Math.max(max, scores[j - first]); // NaN if one is
             }
+            max = max == Double.NEGATIVE_INFINITY ? 0 : max;
             double sum = 0;
             for (int j = first; j < end; j++) {
                 double weight = Math.exp(scores[j - first] - max);
@@ -133,6 +135,7 @@ public final class ReferenceAttention {
         boolean emptyA = lseA == Double.POSITIVE_INFINITY;
         boolean emptyB = lseB == Double.POSITIVE_INFINITY;
         double max = emptyA ? lseB : emptyB ? lseA : Math.max(lseA, lseB);
+        max = max == Double.NEGATIVE_INFINITY ? 0 : max;
         double weightA = emptyA ? 0 : Math.exp(lseA - max);
         double weightB = emptyB ? 0 : Math.exp(lseB - max);
         for (int c = 0; c < out.length; c++) {

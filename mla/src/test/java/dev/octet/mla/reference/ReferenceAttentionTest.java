@@ -95,6 +95,14 @@ class ReferenceAttentionTest {
         assertEquals(1, r.out()[0][0]);
         assertEquals(1e6, r.lse()[0]);
         assertTrue(Double.isNaN(r.out()[1][0]) && Double.isNaN(r.lse()[1]));
+        keys[1][0] = INF;
+        r = ReferenceAttention.attend(new double[][] {{1}}, keys, values, 1, AttentionOptions.causal(1));
+        assertTrue(Double.isNaN(r.out()[0][0]) && Double.isNaN(r.lse()[0]));
+        keys[0][0] = -INF;
+        keys[1][0] = -INF;
+        r = ReferenceAttention.attend(new double[][] {{1}}, keys, values, 1, AttentionOptions.causal(1));
+        assertTrue(Double.isNaN(r.out()[0][0]));
+        assertEquals(-INF, r.lse()[0]);
     }
 
     /** Small dimensions in every kind of visibility, and those of the models. */
