@@ -283,6 +283,7 @@ class MlaWeightsTest {
 
     /** The matrices of a head, element by element. */
     @Test
+    @SuppressWarnings("try") // closed once more at the end, which is harmless
     void absorbedMatricesAreThoseOfKvB() {
         try (MlaWeights w = MlaWeights.random(V3, 10); AbsorbedWeights absorbed = AbsorbedWeights.of(w);
                 Tensor kvB = Fp8.on("reference").dequantize(w.kvB(), DType.BF16)) {

@@ -89,7 +89,7 @@ public final class AttentionError {
                 magnitude += Math.abs(product);
             }
             weights[j] = Math.exp(scale * score - exactLse);
-            magnitudes[j] = scale * magnitude;
+            magnitudes[j] = score == Double.NEGATIVE_INFINITY ? 0 : scale * magnitude; // a weight of exactly 0
             largest = Math.max(largest, magnitudes[j]);
         }
         // Every number that is ever an exponent is at most so large.
@@ -136,7 +136,7 @@ public final class AttentionError {
         }
         double max = Math.max(lseA, lseB);
         double lse = max + Math.log(Math.exp(lseA - max) + Math.exp(lseB - max));
-        double exponent = Math.max(Math.abs(lseA), Math.abs(lseB)) + 1;
+        double exponent = Math.max(finite(lseA), finite(lseB)) + 1;
         double e = 4 * U * exponent + 2 * EXP;
         for (int c = 0; c < bound.length; c++) {
             double a = Math.exp(lseA - lse);
@@ -146,5 +146,10 @@ public final class AttentionError {
                     + UNDERFLOW * (1 + Math.abs(outA[c]) + Math.abs(outB[c]));
         }
         return 4 * U * exponent + 2 * EXP;
+    }
+
+    /** The exponential of -Infinity is exactly 0. */
+    private static double finite(double lse) {
+        return lse == Double.NEGATIVE_INFINITY ? 0 : Math.abs(lse);
     }
 }

@@ -1,6 +1,7 @@
 package dev.octet.mla.reference;
 
 import dev.octet.mla.AttentionOptions;
+import java.util.Arrays;
 
 /**
  * Multi-head latent attention in FP64, one sequence at a time: what all backends are measured against. Matrices are
@@ -121,8 +122,8 @@ public final class ReferenceAttention {
 
     /**
      * Joins one query's results over two disjoint sets of keys: {@code lse = ln(exp(lseA) + exp(lseB))} and
-     * {@code out = exp(lseA - lse) * outA + exp(lseB - lse) * outB}. The output of a set whose lse is +Infinity, which
-     * is empty, is not looked at.
+     * {@code out = exp(lseA - lse) * outA + exp(lseB - lse) * outB}. A set whose lse is +Infinity is empty: its output is
+     * not looked at, and the result is the other set's as it is.
      *
      * @param outA the output over one set
      * @param lseA its log-sum-exp
@@ -134,16 +135,22 @@ public final class ReferenceAttention {
     public static double merge(double[] outA, double lseA, double[] outB, double lseB, double[] out) {
         boolean emptyA = lseA == Double.POSITIVE_INFINITY;
         boolean emptyB = lseB == Double.POSITIVE_INFINITY;
-        double max = emptyA ? lseB : emptyB ? lseA : Math.max(lseA, lseB);
-        max = max == Double.NEGATIVE_INFINITY ? 0 : max;
-        double weightA = emptyA ? 0 : Math.exp(lseA - max);
-        double weightB = emptyB ? 0 : Math.exp(lseB - max);
-        for (int c = 0; c < out.length; c++) {
-            double a = emptyA ? 0 : weightA * outA[c];
-            double b = emptyB ? 0 : weightB * outB[c];
-            out[c] = emptyA && emptyB ? 0 : (a + b) / (weightA + weightB);
+        if (emptyA && emptyB) {
+            Arrays.fill(out, 0);
+            return Double.POSITIVE_INFINITY;
         }
-        return emptyA && emptyB ? Double.POSITIVE_INFINITY : max + Math.log(weightA + weightB);
+        if (emptyA || emptyB) {
+            System.arraycopy(emptyA ? outB : outA, 0, out, 0, out.length);
+            return emptyA ? lseB : lseA;
+        }
+        double max = Math.max(lseA, lseB);
+        max = max == Double.NEGATIVE_INFINITY ? 0 : max;
+        double weightA = Math.exp(lseA - max);
+        double weightB = Math.exp(lseB - max);
+        for (int c = 0; c < out.length; c++) {
+            out[c] = (weightA * outA[c] + weightB * outB[c]) / (weightA + weightB);
+        }
+        return max + Math.log(weightA + weightB);
     }
 
     private static double dot(double[] x, double[] y) {
