@@ -11,7 +11,7 @@ import picocli.CommandLine.Spec;
 /** The command line of Octet. */
 @Command(name = "octet", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
         description = "FP8 kernels for the JVM: what this machine runs, how fast it is, and a demonstration.",
-        subcommands = {DemoCommand.class, InfoCommand.class, BenchCommand.class},
+        subcommands = {DemoCommand.class, InfoCommand.class, BenchCommand.class, KvCommand.class},
         footer = {"", "octet COMMAND --help explains each command."})
 public final class Main implements Runnable {
     @Spec
