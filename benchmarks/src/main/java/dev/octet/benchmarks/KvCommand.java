@@ -42,8 +42,8 @@ public final class KvCommand implements Runnable {
     private CommandSpec spec;
 
     @Option(names = "--config", paramLabel = "FILE",
-            description = "A model's Hugging Face config.json: one with latent attention, or with heads of keys and values "
-                    + "(MHA, GQA or MQA), sliding windows included.")
+            description = "A model's Hugging Face config.json: one with latent attention, or with heads of keys and "
+                    + "values (MHA, GQA or MQA), sliding windows included.")
     private @Nullable Path config;
 
     @Option(names = "--context", paramLabel = "N", defaultValue = "131072",
@@ -55,7 +55,8 @@ public final class KvCommand implements Runnable {
     private long batch;
 
     @Option(names = "--memory", paramLabel = "SIZE", defaultValue = "80GiB", converter = MemorySize.Converter.class,
-            description = "A memory to be filled, in B, KB, MB, GB, TB or KiB, MiB, GiB, TiB (default: ${DEFAULT-VALUE}).")
+            description = "A memory to be filled, in B, KB, MB, GB, TB or KiB, MiB, GiB, TiB "
+                    + "(default: ${DEFAULT-VALUE}).")
     private MemorySize memory;
 
     @Option(names = "--format", paramLabel = "FORMAT", defaultValue = "bf16",
@@ -85,7 +86,8 @@ public final class KvCommand implements Runnable {
         @Option(names = "--latent", paramLabel = "N", description = "Values of the latent, instead of heads (MLA).")
         private @Nullable Integer latent;
 
-        @Option(names = "--rope-dim", paramLabel = "N", description = "Values of the rotary key that goes with a latent.")
+        @Option(names = "--rope-dim", paramLabel = "N",
+                description = "Values of the rotary key that goes with a latent.")
         private @Nullable Integer ropeDim;
 
         @Option(names = "--bits", paramLabel = "N",
@@ -93,7 +95,8 @@ public final class KvCommand implements Runnable {
         private @Nullable Integer bits;
 
         @Option(names = "--group", paramLabel = "N", defaultValue = "0",
-                description = "Quantised values that share a scale; 0 if it counts for nothing (default: ${DEFAULT-VALUE}).")
+                description = "Quantised values that share a scale; 0 if it counts for nothing "
+                        + "(default: ${DEFAULT-VALUE}).")
         private int group;
 
         @Option(names = "--scale-bits", paramLabel = "N", defaultValue = "0",
@@ -194,18 +197,17 @@ public final class KvCommand implements Runnable {
     private void print(PrintWriter out, Map<String, KvCacheSize> sizes) {
         long v3 = KvCacheSize.latent(MlaConfig.V3, CacheFormat.BF16).bytesPerToken();
         List<List<String>> rows = new ArrayList<>();
-        rows.add(List.of("model", "keys and values", "layers", "bytes/token", "to V3", "memory", "tokens in " + memory));
+        rows.add(List.of("model", "keys and values", "layers", "bytes/token", "to V3", "memory",
+                "tokens in " + memory));
         sizes.forEach((name, size) -> {
             long bytes = size.bytesPerToken();
             rows.add(List.of(name, size.mechanism(), count(size.layerCount()), count(bytes),
                     String.format(Locale.ROOT, "%.3fx", (double) bytes / v3),
                     MemorySize.of(size.bytes(context, batch)),
-                    size.tokens(memory.bytes(), batch).stream().mapToObj(KvCommand::count).findFirst().orElse("no end")));
+                    size.tokens(memory.bytes(), batch).stream().mapToObj(KvCommand::count).findFirst()
+                            .orElse("no end")));
         });
-        String quantised = dimensions != null && dimensions.bits != null ? dimensions.bits + " bits" : format.name();
-        out.println(quantised + "; " + (batch == 1 ? "1 sequence" : count(batch) + " sequences") + " of " + count(context)
-                + (context == 1 ? " token" : " tokens") + (window == null || window == 0 ? "" : "; windows of " + count(window))
-                + (batch == 1 ? "" : "; the last column is for each of " + count(batch) + " sequences"));
+        out.println(heading());
         out.println();
         int[] widths = new int[rows.getFirst().size()];
         rows.forEach(r -> {
@@ -217,10 +219,20 @@ public final class KvCommand implements Runnable {
         out.println();
         out.println("to V3: over the " + count(v3) + " bytes of DeepSeek-V3 in BF16");
         if (config == null && dimensions == null && format == Format.BF16) {
-            out.println("\"Insights into DeepSeek-V3\", table 1, has 4.66x for Qwen2.5-72B, and for LLaMA-3.1-405B 7.28x,");
-            out.println("which its own bytes do not give: 516,096 / 70,272 = 7.344");
+            out.println("\"Insights into DeepSeek-V3\", table 1, has 4.66x for Qwen2.5-72B, and for LLaMA-3.1-405B");
+            out.println("7.28x, which its own bytes do not give: 516,096 / 70,272 = 7.344");
         }
         out.flush();
+    }
+
+    private String heading() {
+        String values = dimensions != null && dimensions.bits != null ? dimensions.bits + " bits" : format.name();
+        String heading = values + "; " + (batch == 1 ? "1 sequence" : count(batch) + " sequences") + " of "
+                + count(context) + (context == 1 ? " token" : " tokens");
+        if (window != null && window > 0) {
+            heading += "; windows of " + count(window);
+        }
+        return batch == 1 ? heading : heading + "; the last column is for each of " + count(batch) + " sequences";
     }
 
     private static String line(List<String> cells, int[] widths) {

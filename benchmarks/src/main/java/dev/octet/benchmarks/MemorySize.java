@@ -31,7 +31,7 @@ record MemorySize(String text, long bytes) {
             }
             String unit = m.group(3);
             if (unit.equals("IB")) {
-                throw new TypeConversionException("'" + text + "' has no unit that there is; take B, KB, KiB and so on");
+                throw new TypeConversionException("'" + text + "' has no known unit; take B, KB, KiB and so on");
             }
             BigDecimal base = BigDecimal.valueOf(unit.endsWith("IB") ? 1024 : 1000);
             String digits = m.group(1) + (m.group(2) == null ? "" : m.group(2));
@@ -50,7 +50,8 @@ record MemorySize(String text, long bytes) {
             return bytes + " B";
         }
         int step = (63 - Long.numberOfLeadingZeros(bytes)) / 10;
-        BigDecimal value = BigDecimal.valueOf(bytes).divide(BigDecimal.valueOf(1024).pow(step), 2, RoundingMode.HALF_EVEN);
+        BigDecimal unit = BigDecimal.valueOf(1024).pow(step);
+        BigDecimal value = BigDecimal.valueOf(bytes).divide(unit, 2, RoundingMode.HALF_EVEN);
         return value + " " + UNITS[step - 1];
     }
 

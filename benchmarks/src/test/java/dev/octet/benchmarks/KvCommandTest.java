@@ -108,12 +108,14 @@ class KvCommandTest {
     }
 
     @ParameterizedTest
-    @CsvSource(delimiter = ';', value = {"--context=-1; context is -1", "--context=x; --context", "--batch=0; batch is 0",
-        "--memory=80; is no size", "--memory=80Gi; is no size", "--memory=-1GiB; is no size", "--memory=9EB; is no size",
-        "--memory=1IB; has no unit", "--memory=99999999TiB; more than 2^63-1", "--format=fp4; --format",
+    @CsvSource(delimiter = ';', value = {"--context=-1; context is -1", "--context=x; --context",
+        "--batch=0; batch is 0", "--memory=80; is no size", "--memory=80Gi; is no size", "--memory=-1GiB; is no size",
+        "--memory=9EB; is no size", "--memory=1IB; has no known unit", "--memory=99999999TiB; more than 2^63-1",
+        "--format=fp4; --format",
         "--window=-1; window is -1", "--layers=0 --kv-heads=1 --head-dim=1; layers is 0", "--layers=1; --layers needs",
         "--kv-heads=8; --layers", "--layers=1 --latent=1 --head-dim=1; --layers needs",
-        "--layers=1 --kv-heads=1 --head-dim=0; headDim is 0", "--layers=1 --kv-heads=1 --head-dim=1 --bits=0; bits is 0",
+        "--layers=1 --kv-heads=1 --head-dim=0; headDim is 0",
+        "--layers=1 --kv-heads=1 --head-dim=1 --bits=0; bits is 0",
         "--layers=1 --kv-heads=1 --head-dim=1 --group=32; need --bits", "--config=none.json; none.json does not exist",
         "--config=none.json --layers=1; exclude each other", "--context=9223372036854775807; more than 2^63-1 bytes",
         "extra; extra"})
@@ -135,8 +137,8 @@ class KvCommandTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"80GiB, 85899345920", "80 gib, 85899345920", "1.5TB, 1500000000000", "0.001KB, 1", "0.0009KB, 0", "7B, 7",
-        "7b, 7", "1MiB, 1048576", "9223372036854775807B, 9223372036854775807"})
+    @CsvSource({"80GiB, 85899345920", "80 gib, 85899345920", "1.5TB, 1500000000000", "0.001KB, 1", "0.0009KB, 0",
+        "7B, 7", "7b, 7", "1MiB, 1048576", "9223372036854775807B, 9223372036854775807"})
     void sizes(String text, long bytes) {
         assertEquals(bytes, new MemorySize.Converter().convert(text).bytes());
     }

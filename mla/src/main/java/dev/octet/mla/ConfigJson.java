@@ -60,7 +60,8 @@ final class ConfigJson {
     /**
      * Reads a file and makes something of it.
      *
-     * @throws IOException if the file can't be read, or holds what {@code make} refuses; the message begins with the file
+     * @throws IOException if the file can't be read, or holds what {@code make} refuses; the message begins with the
+     *     file
      */
     static <T> T read(Path file, Function<ConfigJson, T> make) throws IOException {
         long size = Files.size(file);

@@ -65,8 +65,8 @@ public record KvCacheSize(String mechanism, List<Layers> layers) {
      */
     public static KvCacheSize attention(int layers, int keyValueHeads, int headDim, KvFormat format) {
         positive("headDim", headDim);
-        return ofHeads(keyValueHeads + (keyValueHeads == 1 ? " head of " : " heads of ") + headDim, layers, keyValueHeads,
-                headDim, headDim, format);
+        String mechanism = keyValueHeads + (keyValueHeads == 1 ? " head of " : " heads of ") + headDim;
+        return ofHeads(mechanism, layers, keyValueHeads, headDim, headDim, format);
     }
 
     /**
@@ -127,9 +127,9 @@ public record KvCacheSize(String mechanism, List<Layers> layers) {
     // ---------------------------------------------------------------------------------------------- from a file
 
     /**
-     * Reads a Hugging Face {@code config.json} of any model whose layers attend in one of these ways, by its layers, heads
-     * and dimensions; a model is taken for one with latent attention if it has a {@code kv_lora_rank}. Windows are those of
-     * {@code sliding_window}, in the layers that {@code layer_types}, {@code sliding_window_pattern},
+     * Reads a Hugging Face {@code config.json} of any model whose layers attend in one of these ways, by its layers,
+     * heads and dimensions; a model is taken for one with latent attention if it has a {@code kv_lora_rank}. Windows
+     * are those of {@code sliding_window}, in the layers that {@code layer_types}, {@code sliding_window_pattern},
      * {@code max_window_layers} and {@code use_sliding_window} say. Layers of multi-token prediction do not count.
      *
      * @param file the file
@@ -216,8 +216,8 @@ public record KvCacheSize(String mechanism, List<Layers> layers) {
     }
 
     /**
-     * {@return how many tokens each of some sequences may have so that all of them fit into a memory; empty if there is no
-     * end to it, since all layers have windows that fit}
+     * {@return how many tokens each of some sequences may have so that all of them fit into a memory; empty if there is
+     * no end to it, since all layers have windows that fit}
      *
      * @param memory bytes; not negative
      * @param batch how many sequences; positive

@@ -21,8 +21,8 @@ public record KvFormat(int bits, int group, int scaleBits) {
     /**
      * Checks the values.
      *
-     * @throws IllegalArgumentException if the bits are out of range, or there are groups without scales or scales without
-     *     groups; the message names it
+     * @throws IllegalArgumentException if the bits are out of range, or there are groups without scales or scales
+     *     without groups; the message names it
      */
     public KvFormat {
         if (bits < 1 || bits > 64) {

@@ -24,8 +24,8 @@ import org.jspecify.annotations.Nullable;
  * sequences. Instances are immutable and safe for use by several threads; so are the operations, on different outputs
  * and different sequences. Results do not depend on the number of threads, to the bit.
  *
- * <p>Inputs may be F32 or BF16, in any mix, of any strides; sums are FP32 or better, and each result is rounded once, to
- * its own type.
+ * <p>Inputs may be F32 or BF16, in any mix, of any strides; sums are FP32 or better, and each result is rounded once,
+ * to its own type.
  */
 public final class Mla {
     private static final Mla AUTO = new Mla(null, null);
@@ -81,8 +81,8 @@ public final class Mla {
     /**
      * RMSNorm over each row: {@code out = x / sqrt(mean(x^2) + eps) * weight}, in FP64, rounded once: squares of FP32
      * values neither overflow nor vanish there, so that rows of any finite values are normalised (Zhang and Sennrich
-     * 2019; DeepSeek-V2 &sect;2.1.4 for the latents). A row of zeros stays zero, for {@code eps} is positive; a row that
-     * holds NaN becomes NaN; one that holds infinities becomes NaN where they stand, and 0 elsewhere.
+     * 2019; DeepSeek-V2 &sect;2.1.4 for the latents). A row of zeros stays zero, for {@code eps} is positive; a row
+     * that holds NaN becomes NaN; one that holds infinities becomes NaN where they stand, and 0 elsewhere.
      *
      * @param x {@code [rows, d]} of F32 or BF16
      * @param weight {@code [d]} of F32 or BF16
@@ -118,7 +118,8 @@ public final class Mla {
         requireFloat("out", out, 3);
         requireShape("out", out, x.shape());
         if (x.dim(2) != rope.dim()) {
-            throw new IllegalArgumentException("x has shape " + x.shape() + ", rope takes a last dimension of " + rope.dim());
+            throw new IllegalArgumentException(
+                    "x has shape " + x.shape() + ", rope takes a last dimension of " + rope.dim());
         }
         if (positions.length != x.dim(0)) {
             throw new IllegalArgumentException(
@@ -126,7 +127,8 @@ public final class Mla {
         }
         for (int i = 0; i < positions.length; i++) {
             if (positions[i] < 0) {
-                throw new IllegalArgumentException("positions[" + i + "] is " + positions[i] + ", it can't be negative");
+                throw new IllegalArgumentException(
+                        "positions[" + i + "] is " + positions[i] + ", it can't be negative");
             }
         }
         requireDevice(x.device(), "out", out);
@@ -247,8 +249,8 @@ public final class Mla {
         requireFloat("out", out, 3);
         Objects.requireNonNull(options, "options");
         if (query.dim(2) != cache.kvLoraRank() + cache.ropeDim()) {
-            throw new IllegalArgumentException("query has shape " + query.shape() + ", the cache takes a last dimension of "
-                    + (cache.kvLoraRank() + cache.ropeDim()));
+            throw new IllegalArgumentException("query has shape " + query.shape()
+                    + ", the cache takes a last dimension of " + (cache.kvLoraRank() + cache.ropeDim()));
         }
         if (queries.length != sequences.size()) {
             throw new IllegalArgumentException(

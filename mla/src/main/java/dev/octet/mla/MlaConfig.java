@@ -55,9 +55,9 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
     }
 
     /**
-     * Reads a Hugging Face {@code config.json}. Fields that Octet does not know are passed over; {@code q_lora_rank} may be
-     * absent or null, and so may {@code rope_scaling}, whose {@code type} or {@code rope_type} is {@code yarn}. Newer
-     * files' {@code rope_parameters} are understood, too.
+     * Reads a Hugging Face {@code config.json}. Fields that Octet does not know are passed over; {@code q_lora_rank}
+     * may be absent or null, and so may {@code rope_scaling}, whose {@code type} or {@code rope_type} is {@code yarn}.
+     * Newer files' {@code rope_parameters} are understood, too.
      *
      * @param file the file
      * @return the dimensions
@@ -100,15 +100,17 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
         return qLoraRank > 0;
     }
 
-    /** {@return rows of the projection of the hidden state that gives queries: their latent or, without one, all heads} */
+    /**
+     * {@return rows of the projection of the hidden state that gives queries: their latent or, without one, all heads}
+     */
     public int queryRows() {
         return compressesQueries() ? qLoraRank : Math.multiplyExact(heads, qkHeadDim());
     }
 
     /**
      * {@return what scores are multiplied by: {@code qkHeadDim^-0.5}, times the square of
-     * {@link RopeConfig.Yarn#softmaxFactor()} if there is YaRN (as the published inference code does for contexts beyond
-     * the original)}
+     * {@link RopeConfig.Yarn#softmaxFactor()} if there is YaRN (as the published inference code does for contexts
+     * beyond the original)}
      */
     public float softmaxScale() {
         double factor = rope.yarn() == null ? 1 : rope.yarn().softmaxFactor();

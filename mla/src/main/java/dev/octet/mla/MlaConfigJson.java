@@ -14,12 +14,12 @@ final class MlaConfigJson {
         if (rotary % 2 != 0) {
             throw new IllegalArgumentException(json.name("qk_rope_head_dim") + " is " + rotary + ", it must be even");
         }
-        json.expect("num_key_value_heads", heads, "latent attention has a key for each of num_attention_heads, which is");
+        json.expect("num_key_value_heads", heads, "latent attention has a key for each of num_attention_heads,");
         json.expect("qk_head_dim", (long) nope + rotary, "qk_nope_head_dim and qk_rope_head_dim make");
         json.expect("head_dim", rotary, "where latent attention has it, it is qk_rope_head_dim, which is");
         if (!json.truth("rope_interleave", true)) {
-            throw new IllegalArgumentException(json.name("rope_interleave") + " is false; Octet turns interleaved pairs:"
-                    + " convert the weights with RopeLayout and take the field out");
+            throw new IllegalArgumentException(json.name("rope_interleave") + " is false; Octet turns interleaved"
+                    + " pairs: convert the weights with RopeLayout and take the field out");
         }
         float eps = (float) json.number("rms_norm_eps");
         if (!(eps > 0) || eps == Float.POSITIVE_INFINITY) {
@@ -75,7 +75,7 @@ final class MlaConfigJson {
         String oldType = scaling.text("type");
         if (type != null && oldType != null && !type.equals(oldType)) {
             throw new IllegalArgumentException(
-                    scaling.name("rope_type") + " is '" + type + "', but " + scaling.name("type") + " '" + oldType + "'");
+                    scaling.name("rope_type") + " is '" + type + "', but type is '" + oldType + "'");
         }
         String name = scaling.name(type != null ? "rope_type" : "type");
         type = type != null ? type : oldType;
@@ -91,8 +91,8 @@ final class MlaConfigJson {
                     name + " is '" + type + "'; Octet knows 'yarn' and 'default'");
         }
         if (scaling.has("attention_factor")) {
-            throw new IllegalArgumentException(scaling.name("attention_factor") + " is " + scaling.number("attention_factor")
-                    + "; Octet takes the factor from mscale and mscale_all_dim");
+            throw new IllegalArgumentException(scaling.name("attention_factor") + " is "
+                    + scaling.number("attention_factor") + "; Octet takes the factor from mscale and mscale_all_dim");
         }
         if (!scaling.truth("truncate", true)) {
             throw new IllegalArgumentException(scaling.name("truncate") + " is false; Octet's ramp has whole ends");

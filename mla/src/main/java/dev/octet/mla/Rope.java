@@ -4,9 +4,9 @@ package dev.octet.mla;
  * The frequencies of a rotary embedding for one number of dimensions: {@code theta^(-2j/dim)} for pair {@code j},
  * stretched by YaRN if there is one (Peng et al. 2023, as in DeepSeek-V2 &sect;3.1.4 and the published inference code).
  *
- * <p>YaRN divides by {@link RopeConfig.Yarn#factor()} the frequencies of pairs that turn less often than {@code betaSlow}
- * times within the original context, leaves those alone that turn more often than {@code betaFast} times, and mixes both
- * in between, on a ramp that is linear in {@code j}:
+ * <p>YaRN divides by {@link RopeConfig.Yarn#factor()} the frequencies of pairs that turn less often than {@code
+ * betaSlow} times within the original context, leaves those alone that turn more often than {@code betaFast} times, and
+ * mixes both in between, on a ramp that is linear in {@code j}:
  * {@snippet lang=text :
  * turns(b)     = dim * ln(originalMaxPositions / (2 pi b)) / (2 ln theta)
  * low, high    = floor(turns(betaFast)), ceil(turns(betaSlow)), each clamped to 0 .. dim - 1

@@ -65,7 +65,7 @@ public record RopeConfig(double theta, @Nullable Yarn yarn) {
             return magnitude(mscaleAllDim);
         }
 
-        /** {@return what cosines and sines are multiplied by: 1 in all DeepSeek models, where both mscales are equal} */
+        /** {@return what cosines and sines are multiplied by: 1 in all DeepSeek models, whose mscales are equal} */
         public double rotationFactor() {
             return magnitude(mscale) / magnitude(mscaleAllDim);
         }

@@ -5,8 +5,8 @@ import java.util.Arrays;
 
 /**
  * Which two values of a head turn together. Scores are the same in both if queries and keys lie alike; a cache or a
- * weight of the other layout has its values permuted, which {@link #convert} and {@link #convertRows} do, exactly and for
- * any dtype.
+ * weight of the other layout has its values permuted, which {@link #convert} and {@link #convertRows} do, exactly and
+ * for any dtype.
  */
 public enum RopeLayout {
     /**
@@ -14,8 +14,8 @@ public enum RopeLayout {
      */
     INTERLEAVED,
     /**
-     * Halves: {@code (x[j], x[j + dim / 2])}. Hugging Face's code after it has de-interleaved, and so its cached keys; and
-     * the checkpoints of most other models.
+     * Halves: {@code (x[j], x[j + dim / 2])}. Hugging Face's code after it has de-interleaved, and so its cached keys;
+     * and the checkpoints of most other models.
      */
     HALVES;
 
@@ -47,11 +47,12 @@ public enum RopeLayout {
      * Permutes the rows of a projection that make rotary values, so that its results come in another layout:
      * {@code q_b_proj} (or {@code q_proj}) with {@code headRows = qkHeadDim}, and {@code kv_a_proj_with_mqa} with
      * {@code headRows = kvLoraRank + qkRopeHeadDim}; of each {@code headRows} rows the last {@code ropeRows} are
-     * permuted. Rows of FP8 codes may be permuted while their scales stay if all rotary rows of a head share a scale, as
-     * in DeepSeek's checkpoints, where 64 rows never cross the border of a block of 128.
+     * permuted. Rows of FP8 codes may be permuted while their scales stay if all rotary rows of a head share a scale,
+     * as in DeepSeek's checkpoints, where 64 rows never cross the border of a block of 128.
      *
-     * @param weight {@code [heads * headRows, k]}, or a bias {@code [heads * headRows]}, in this layout, of any dtype and
-     *     strides, on the CPU; the transposed view of a weight {@code [k, heads * headRows]} has its columns permuted
+     * @param weight {@code [heads * headRows, k]}, or a bias {@code [heads * headRows]}, in this layout, of any dtype
+     *     and strides, on the CPU; the transposed view of a weight {@code [k, heads * headRows]} has its columns
+     *     permuted
      * @param headRows rows of one head
      * @param ropeRows how many of them, the last ones, make rotary values; even
      * @param to the layout that is wanted
@@ -62,7 +63,8 @@ public enum RopeLayout {
     public Tensor convertRows(Tensor weight, int headRows, int ropeRows, RopeLayout to) {
         int rank = weight.shape().rank();
         if (rank < 1 || rank > 2) {
-            throw new IllegalArgumentException("weight has shape " + weight.shape() + ", it must be a matrix or a vector");
+            throw new IllegalArgumentException(
+                    "weight has shape " + weight.shape() + ", it must be a matrix or a vector");
         }
         if (headRows < 1 || weight.dim(0) % headRows != 0) {
             throw new IllegalArgumentException(

@@ -70,12 +70,13 @@ class KvCacheSizeTest {
                 CacheFormat.BF16);
         assertEquals(3 * 2 * 64 * 2, mqa.bytesPerToken());
         assertEquals("MQA, 1 head of 64", mqa.mechanism());
-        assertEquals(mha, KvCacheSize.parse("{\"text_config\": " + text + ", \"vision_config\": {}}", CacheFormat.BF16));
+        String nested = "{\"text_config\": " + text + ", \"vision_config\": {}}";
+        assertEquals(mha, KvCacheSize.parse(nested, CacheFormat.BF16));
     }
 
     private static KvCacheSize windows(String fields) {
-        return KvCacheSize.parse("{\"num_hidden_layers\": 6, \"num_attention_heads\": 2, \"head_dim\": 1, " + fields + "}",
-                CacheFormat.BF16);
+        String dimensions = "\"num_hidden_layers\": 6, \"num_attention_heads\": 2, \"head_dim\": 1, ";
+        return KvCacheSize.parse("{" + dimensions + fields + "}", CacheFormat.BF16);
     }
 
     private static void assertWindowed(int count, KvCacheSize size) {
@@ -109,19 +110,22 @@ class KvCacheSizeTest {
         "{\"num_hidden_layers\": 4, \"num_attention_heads\": 4, \"hidden_size\": 7}; head_dim is missing",
         "{\"num_hidden_layers\": 4, \"num_attention_heads\": 4, \"num_key_value_heads\": 3}; num_key_value_heads is 3",
         "{\"num_hidden_layers\": 4, \"num_attention_heads\": 4, \"num_key_value_heads\": 8}; num_key_value_heads is 8",
-        "{\"num_hidden_layers\": 4, \"num_attention_heads\": 4, \"num_key_value_heads\": [4]}; num_key_value_heads: '['",
-        "{\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"head_dim\": 1, \"layer_types\": []}; layer_types has 0",
-        "{\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"head_dim\": 1, \"layer_types\": [1]}; layer_types: '1'",
-        "{\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"head_dim\": 1, \"layer_types\": [\"linear_attention\"]}; "
-            + "layer_types[0] is 'linear_attention'",
-        "{\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"head_dim\": 1, \"layer_types\": [\"sliding_attention\"]}; "
-            + "there is no sliding_window",
+        "{\"num_hidden_layers\": 4, \"num_attention_heads\": 4, \"num_key_value_heads\": []}; num_key_value_heads: '['",
         "{\"kv_lora_rank\": 512}; num_attention_heads is missing",
         "{\"text_config\": {\"num_hidden_layers\": 4}}; text_config.num_attention_heads is missing"})
     void faultsAreNamed(String json, String part) {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
                 () -> KvCacheSize.parse(json, CacheFormat.BF16));
         assertTrue(String.valueOf(e.getMessage()).contains(part), e::getMessage);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {"[]; layer_types has 0 entries", "[1]; layer_types: '1'",
+        "[\"linear_attention\"]; layer_types[0] is 'linear_attention'",
+        "[\"sliding_attention\"]; layer_types[0] is 'sliding_attention', but there is no sliding_window"})
+    void kindsOfLayersAreChecked(String types, String part) {
+        faultsAreNamed("{\"num_hidden_layers\": 1, \"num_attention_heads\": 1, \"head_dim\": 1, \"layer_types\": "
+                + types + "}", part);
     }
 
     @Test

@@ -34,7 +34,8 @@ class MlaConfigTest {
         return changed;
     }
 
-    private static final String SCALING = PublishedConfigs.V3.substring(PublishedConfigs.V3.indexOf("{\n    \"beta_fast\""),
+    private static final String SCALING = PublishedConfigs.V3.substring(
+            PublishedConfigs.V3.indexOf("{\n    \"beta_fast\""),
             PublishedConfigs.V3.indexOf("},\n  \"rope_theta\"") + 1);
 
     @Test
@@ -59,8 +60,9 @@ class MlaConfigTest {
         String without = with("\"rope_theta\": 10000,", "").replace(SCALING, "null");
         String newer = without.replace("\"v_head_dim\"", "\"rope_parameters\": " + parameters + ", \"v_head_dim\"");
         assertEquals(MlaConfig.V3, MlaConfig.parse(newer));
-        assertEquals(MlaConfig.V3, MlaConfig.parse(with("\"type\": \"yarn\"", "\"type\": \"yarn\", \"rope_type\": \"yarn\"")
-                .replace("\"v_head_dim\"", "\"rope_parameters\": " + parameters + ", \"v_head_dim\"")), "both, and alike");
+        String both = with("\"type\": \"yarn\"", "\"type\": \"yarn\", \"rope_type\": \"yarn\"")
+                .replace("\"v_head_dim\"", "\"rope_parameters\": " + parameters + ", \"v_head_dim\"");
+        assertEquals(MlaConfig.V3, MlaConfig.parse(both));
         refused(without, "rope_theta is missing");
         refused(newer.replace("\"vocab_size\"", "\"rope_theta\": 20000, \"vocab_size\""), "rope_theta is 20000.0, but");
         refused(newer.replace("\"rope_scaling\": null", "\"rope_scaling\": " + SCALING.replace("40", "8")),
@@ -80,8 +82,8 @@ class MlaConfigTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"hidden_size", "num_hidden_layers", "num_attention_heads", "kv_lora_rank", "qk_nope_head_dim",
-        "qk_rope_head_dim", "v_head_dim"})
+    @ValueSource(strings = {"hidden_size", "num_hidden_layers", "num_attention_heads", "kv_lora_rank",
+        "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"})
     void dimensionsMustBeThereAndPositive(String name) {
         refused(with("\"" + name + "\"", "\"x_" + name + "\""), name + " is missing");
         String field = "\"" + name + "\": ";
@@ -114,7 +116,7 @@ class MlaConfigTest {
         "\"rope_theta\": 10000; \"rope_theta\": 1; rope_theta is 1.0",
         "\"rope_theta\": 10000; \"rope_theta\": \"10000\"; rope_theta: '\"'",
         "\"type\": \"yarn\"; \"type\": \"linear\"; rope_scaling.type is 'linear'",
-        "\"type\": \"yarn\"; \"type\": \"yarn\", \"rope_type\": \"linear\"; rope_scaling.rope_type is 'linear', but",
+        "\"type\": \"yarn\"; \"type\": \"yarn\", \"rope_type\": \"linear\"; rope_type is 'linear', but type is 'yarn'",
         "\"type\": \"yarn\"; \"types\": \"yarn\"; rope_scaling.rope_type is missing",
         "\"type\": \"yarn\"; \"type\": 3; rope_scaling.type: '3'",
         "\"type\": \"yarn\"; \"type\": \"yarn\", \"type\": \"yarn\"; rope_scaling.type occurs twice",
@@ -124,7 +126,7 @@ class MlaConfigTest {
         "\"factor\": 40; \"f\": 40; rope_scaling.factor is missing",
         "\"beta_slow\": 1; \"beta_slow\": 0; rope_scaling.beta_fast is 32.0 and beta_slow 0.0",
         "\"mscale_all_dim\": 1.0; \"mscale_all_dim\": -1; rope_scaling.mscale_all_dim is -1.0",
-        "\"original_max_position_embeddings\": 4096; \"o\": 1; rope_scaling.original_max_position_embeddings is missing",
+        "\"original_max_position_embeddings\": 4096; \"o\": 1; original_max_position_embeddings is missing",
         "\"max_position_embeddings\": 163840; \"max_position_embeddings\": 2048; _embeddings is 4096, but",
         "\"rope_scaling\":; \"rope_scaling\": 1, \"x\":; '1' where there should be an object"})
     void contradictionsAndUnknownTypesAreNamed(String from, String to, String part) {

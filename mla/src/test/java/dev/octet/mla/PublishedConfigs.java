@@ -41,7 +41,8 @@ final class PublishedConfigs {
             }
             """;
 
-    static final String V2 = V3.replace("deepseek_v3", "deepseek_v2").replace("\"hidden_size\": 7168", "\"hidden_size\": 5120")
+    static final String V2 = V3.replace("deepseek_v3", "deepseek_v2")
+            .replace("\"hidden_size\": 7168", "\"hidden_size\": 5120")
             .replace("\"num_hidden_layers\": 61", "\"num_hidden_layers\": 60");
 
     static final String V2_LITE = """
@@ -55,8 +56,9 @@ final class PublishedConfigs {
 
     static final String QWEN_25_72B = """
             {"architectures": ["Qwen2ForCausalLM"], "hidden_size": 8192, "intermediate_size": 29568,
-             "max_position_embeddings": 32768, "max_window_layers": 70, "model_type": "qwen2", "num_attention_heads": 64,
-             "num_hidden_layers": 80, "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+             "max_position_embeddings": 32768, "max_window_layers": 70, "model_type": "qwen2",
+             "num_attention_heads": 64, "num_hidden_layers": 80, "num_key_value_heads": 8, "rms_norm_eps": 1e-06,
+             "rope_theta": 1000000.0,
              "sliding_window": 131072, "use_sliding_window": false, "vocab_size": 152064}
             """;
 

@@ -19,9 +19,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * RMSNorm on every backend. In FP64 a sum of n squares is off by at most n 2^-53 of itself, the root by half of that, and
- * the three operations after it by 3 2^-53: for rows of 7168 values 2^-41, beside the one rounding of the result. FP32 and
- * BF16 round twice, which adds half an ulp of FP32 to a BF16.
+ * RMSNorm on every backend. In FP64 a sum of n squares is off by at most n 2^-53 of itself, the root by half of that,
+ * and the three operations after it by 3 2^-53: for rows of 7168 values 2^-41, beside the one rounding of the result.
+ * FP32 and BF16 round twice, which adds half an ulp of FP32 to a BF16.
  */
 @Tag("backend")
 class RmsNormTest {

@@ -147,7 +147,8 @@ class RopeLayoutTest {
 
     @Test
     void whatDoesNotFitIsRefusedByName() {
-        try (Tensor odd = Tensor.allocate(DType.F32, Shape.of(2, 3)); Tensor w = Tensor.allocate(DType.F32, Shape.of(6, 2))) {
+        try (Tensor odd = Tensor.allocate(DType.F32, Shape.of(2, 3));
+                Tensor w = Tensor.allocate(DType.F32, Shape.of(6, 2))) {
             refused("x has shape", () -> INTERLEAVED.convert(odd, HALVES));
             refused("headRows is 4", () -> INTERLEAVED.convertRows(w, 4, 2, HALVES));
             refused("headRows is 0", () -> INTERLEAVED.convertRows(w, 0, 0, HALVES));

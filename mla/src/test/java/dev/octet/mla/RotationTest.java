@@ -16,8 +16,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * The rotary embedding on every backend. With u = 2^-24 the rounded cosine, the product and the sum make a component of a
- * turned pair of length r wrong by at most 3 u r: 1 u for each, and |x cos| + |y sin| is at most r.
+ * The rotary embedding on every backend. With u = 2^-24 the rounded cosine, the product and the sum make a component of
+ * a turned pair of length r wrong by at most 3 u r: 1 u for each, and |x cos| + |y sin| is at most r.
  */
 @Tag("backend")
 class RotationTest {
@@ -133,8 +133,9 @@ class RotationTest {
     }
 
     /**
-     * The score of a query and a key depends on the difference of their positions alone. Rounding an angle to FP32 turns
-     * a pair by up to u times the angle too far, and the rounded rotation moves it by up to 3 sqrt(2) u of its length.
+     * The score of a query and a key depends on the difference of their positions alone. Rounding an angle to FP32
+     * turns a pair by up to u times the angle too far, and the rounded rotation moves it by up to 3 sqrt(2) u of its
+     * length.
      */
     @ParameterizedTest
     @MethodSource(BACKENDS)

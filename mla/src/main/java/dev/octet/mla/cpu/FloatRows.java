@@ -9,8 +9,8 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
 /**
- * Moves lines of F32 or BF16 between native memory and a thread's own arrays, where plain loops work on them. The caller
- * keeps the tensors reachable.
+ * Moves lines of F32 or BF16 between native memory and a thread's own arrays, where plain loops work on them. The
+ * caller keeps the tensors reachable.
  */
 final class FloatRows {
     private static final MemorySegment ALL = NativeMemory.ALL;

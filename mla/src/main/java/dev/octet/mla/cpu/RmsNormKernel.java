@@ -7,8 +7,8 @@ import java.lang.ref.Reference;
 
 /**
  * {@code out = x / sqrt(mean(x^2) + eps) * weight} over each row. Squares of FP32 values are exact in FP64, can neither
- * overflow nor underflow there, and are added up in eight sums whose order nothing changes; the quotient and the product
- * are FP64, too, so that the result is rounded once.
+ * overflow nor underflow there, and are added up in eight sums whose order nothing changes; the quotient and the
+ * product are FP64, too, so that the result is rounded once.
  */
 final class RmsNormKernel {
     /** Values for one task: some 10 microseconds, which a second thread needs to be worth waking. */
