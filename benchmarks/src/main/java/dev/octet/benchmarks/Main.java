@@ -1,6 +1,7 @@
 package dev.octet.benchmarks;
 
 import dev.octet.benchmarks.demo.DemoCommand;
+import dev.octet.benchmarks.demo.LatentCommand;
 import java.io.PrintWriter;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -11,7 +12,7 @@ import picocli.CommandLine.Spec;
 /** The command line of Octet. */
 @Command(name = "octet", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
         description = "FP8 kernels for the JVM: what this machine runs, how fast it is, and a demonstration.",
-        subcommands = {DemoCommand.class, InfoCommand.class, BenchCommand.class, KvCommand.class},
+        subcommands = {DemoCommand.class, LatentCommand.class, InfoCommand.class, BenchCommand.class, KvCommand.class},
         footer = {"", "octet COMMAND --help explains each command."})
 public final class Main implements Runnable {
     @Spec

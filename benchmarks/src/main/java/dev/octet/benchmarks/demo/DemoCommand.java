@@ -5,7 +5,6 @@ import dev.octet.core.Octet;
 import dev.octet.core.cpu.CpuConfig;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.Fp8;
-import java.io.Console;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -90,31 +89,5 @@ public final class DemoCommand implements Runnable {
     private static String best() {
         return Octet.describe().paths().stream().filter(p -> p.operation().equals("fp8.gemm")).findFirst()
                 .orElseThrow().path();
-    }
-
-    /** One line on a terminal that says what is going on, and nothing in a pipe. */
-    private static final class Progress {
-        private final PrintWriter err;
-        private final boolean terminal;
-
-        Progress(PrintWriter err) {
-            this.err = err;
-            Console console = System.console();
-            this.terminal = console != null && console.isTerminal();
-        }
-
-        void show(String what) {
-            if (terminal) {
-                err.print("\r\033[K" + what + " ...");
-                err.flush();
-            }
-        }
-
-        void clear() {
-            if (terminal) {
-                err.print("\r\033[K");
-                err.flush();
-            }
-        }
     }
 }

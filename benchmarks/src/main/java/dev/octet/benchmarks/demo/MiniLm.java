@@ -30,6 +30,8 @@ record MiniLm(Tensor words, Tensor positions, Tensor segments, Norm embeddingNor
     static final int HIDDEN = 384;
     /** Width between the two matrices of a feed-forward block. */
     static final int INNER = 1536;
+    /** Encoder layers. */
+    static final int LAYERS = 6;
     /** Attention heads, of 32 channels each; the file has the number only in the shapes of its reshapes. */
     static final int HEADS = 12;
     /** Sentences are cut at this length, the one the model was trained with; its position table has 512 rows. */
@@ -111,8 +113,8 @@ record MiniLm(Tensor words, Tensor positions, Tensor segments, Norm embeddingNor
                     dense(m, layer + "output.dense", INNER, HIDDEN),
                     norm(m, layer + "output.LayerNorm")));
         }
-        if (layers.isEmpty()) {
-            throw new ModelFormatException(MODEL + " holds no encoder layer");
+        if (layers.size() != LAYERS) {
+            throw new ModelFormatException(MODEL + " holds " + layers.size() + " encoder layers, it must be " + LAYERS);
         }
         return new MiniLm(
                 m.tensor("embeddings.word_embeddings.weight", 30522, HIDDEN),

@@ -1,6 +1,7 @@
 package dev.octet.benchmarks.demo;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
 import java.nio.charset.CharsetDecoder;
@@ -63,6 +64,16 @@ final class Sentences {
                     + "; one sentence a line is needed");
         }
         return sentences;
+    }
+
+    /** The sentences that {@code octet latent} takes activations from, one a line of a file beside this class. */
+    static List<String> forLatents() throws IOException {
+        try (InputStream in = Sentences.class.getResourceAsStream("latent-sentences.txt")) {
+            if (in == null) {
+                throw new IOException("latent-sentences.txt is not on the class path");
+            }
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8).lines().toList();
+        }
     }
 
     private static String decode(Path file, byte[] bytes) throws IOException {

@@ -26,6 +26,19 @@ public final class RunInfo {
      * @return names and values, in the order in which they are shown
      */
     public static Map<String, Object> gather(String command, Effort effort, boolean peers) {
+        Map<String, Object> info = machine(command);
+        info.put("LibTorch", peers ? LibTorch.describe() : "not measured");
+        info.put("effort", effort.describe());
+        return info;
+    }
+
+    /**
+     * Gathers what does not depend on JMH.
+     *
+     * @param command the command line that was run
+     * @return names and values, in the order in which they are shown
+     */
+    public static Map<String, Object> machine(String command) {
         Octet.Description octet = Octet.describe();
         Map<String, Object> info = new LinkedHashMap<>();
         info.put("command", command);
@@ -38,8 +51,6 @@ public final class RunInfo {
         info.put("memory", firstLine("/proc/meminfo").replaceAll("^MemTotal: *", ""));
         info.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
         info.put("jvm", octet.jvm());
-        info.put("LibTorch", peers ? LibTorch.describe() : "not measured");
-        info.put("effort", effort.describe());
         return info;
     }
 

@@ -13,8 +13,8 @@ import java.util.Objects;
  *     without biases gets some. Without activations it has no meaning
  */
 public record FactorOptions(Weighting weighting, double ridge, boolean centered) {
-    /** Balanced, a ridge of 0.01, centered. */
-    public static final FactorOptions DEFAULT = new FactorOptions(Weighting.BALANCED, 0.01, true);
+    /** Balanced, a ridge of 0.03, centered. */
+    public static final FactorOptions DEFAULT = new FactorOptions(Weighting.BALANCED, 0.03, true);
 
     /**
      * Checks the values.

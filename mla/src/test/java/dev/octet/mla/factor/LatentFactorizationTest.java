@@ -74,11 +74,12 @@ class LatentFactorizationTest {
     /** {@code |E (x - center)|^2} over the tokens, by rows of E. */
     private static double[] squareOnTokens(double[][] e, Tensor x, double[] center) {
         double[] s = new double[e.length];
+        float[] values = x.toFloatArray();
         for (int t = 0; t < x.dim(0); t++) {
             for (int n = 0; n < e.length; n++) {
                 double dot = 0;
                 for (int h = 0; h < center.length; h++) {
-                    dot += e[n][h] * (x.getFloat(t, h) - center[h]);
+                    dot += e[n][h] * (values[t * center.length + h] - center[h]);
                 }
                 s[n] += dot * dot;
             }
@@ -135,10 +136,10 @@ class LatentFactorizationTest {
             double error = square(minus(all, product(f, rank)));
             assertEquals(tail(f.singularValues(), rank), error, 1e-10 * whole, "rank " + rank);
             assertEquals(f.leastError(rank), Math.sqrt(error / whole), 1e-10, "rank " + rank);
-            assertTrue(error <= before * (1 + 1e-12) , "rank " + rank);
+            assertTrue(error <= before * (1 + 1e-12), "rank " + rank);
             before = error;
         }
-        assertTrue(before <= 1e-26 * whole, () -> "the largest rank must be exact, the error's share is " + f);
+        assertTrue(before <= 1e-26 * whole, "the largest rank must be exact, the error's share is " + before / whole);
         assertEquals(1, f.leastError(0));
         assertEquals(0, f.leastError(f.maxRank()));
     }
