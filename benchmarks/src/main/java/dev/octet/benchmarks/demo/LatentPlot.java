@@ -48,7 +48,8 @@ final class LatentPlot {
         Styler styler = chart.getStyler();
         styler.setChartBackgroundColor(Color.WHITE);
         styler.setLegendBorderColor(Color.WHITE);
-        styler.setLegendPosition(Styler.LegendPosition.InsideSW); // the curves fall to the right
+        styler.setLegendPosition(Styler.LegendPosition.OutsideS);
+        styler.setLegendLayout(Styler.LegendLayout.Horizontal);
         styler.setLegendFont(TEXT).setChartTitleFont(TEXT.deriveFont(Font.BOLD, 15f));
         chart.getStyler().setAxisTitleFont(TEXT).setAxisTickLabelsFont(TEXT.deriveFont(12f));
         chart.getStyler().setYAxisLogarithmic(true);
