@@ -25,6 +25,14 @@ final class ColdWeights {
         return (int) Math.max(2, Math.ceilDiv(TIMES * lastLevelCache(), Math.max(1, weightBytes)) + 1);
     }
 
+    /**
+     * How many layers' caches a benchmark walks through: the same rule, but a cache that is four times as large as the
+     * last-level cache is alone cold enough, since it is read from end to end.
+     */
+    static int layers(long cacheBytes) {
+        return cacheBytes >= TIMES * lastLevelCache() ? 1 : copies(1, cacheBytes);
+    }
+
     private static long lastLevelCache() {
         try {
             String size = Files.readString(LAST_LEVEL).strip();

@@ -50,7 +50,12 @@ final class RandomCodes {
 
     /** A matrix of normally distributed values. */
     static Tensor normal(DType dtype, long rows, long columns, long seed) {
-        Tensor t = Tensor.allocate(dtype, Shape.of(rows, columns));
+        return normal(dtype, Shape.of(rows, columns), seed);
+    }
+
+    /** A tensor of normally distributed values. */
+    static Tensor normal(DType dtype, Shape shape, long seed) {
+        Tensor t = Tensor.allocate(dtype, shape);
         SplittableRandom random = new SplittableRandom(seed);
         int width = dtype.byteSize();
         byte[] pattern = new byte[(int) Math.min((1L << 20) / width * width, t.segment().byteSize())];

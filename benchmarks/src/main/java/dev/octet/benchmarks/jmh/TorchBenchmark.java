@@ -1,6 +1,7 @@
 package dev.octet.benchmarks.jmh;
 
 import dev.octet.benchmarks.peer.LibTorch;
+import dev.octet.benchmarks.peer.TorchAttention;
 import dev.octet.benchmarks.peer.TorchCast;
 import dev.octet.benchmarks.peer.TorchMatmul;
 import dev.octet.core.DType;
@@ -86,6 +87,45 @@ public class TorchBenchmark {
         }
     }
 
+    /** Attention of one sequence over keys and values of each head. */
+    @State(Scope.Benchmark)
+    public static class Attention {
+        /** How LibTorch is asked for it. */
+        @Param("SDPA")
+        public TorchAttention.Form form;
+        /** The type of operands and result. */
+        @Param("BF16")
+        public DType dtype;
+        /** How many threads work. */
+        @Param("1")
+        public int threads;
+        /** Heads. */
+        @Param("16")
+        public long heads;
+        /** Query tokens. */
+        @Param("1")
+        public long queries;
+        /** Key tokens. */
+        @Param("8192")
+        public long keys;
+
+        TorchAttention attention;
+
+        /** Makes the operands. */
+        @Setup
+        public void make() {
+            long bytes = heads * keys * (TorchAttention.QUERY_DIM + TorchAttention.VALUE_DIM) * dtype.byteSize();
+            attention = new TorchAttention(form, dtype, threads, heads, queries, keys,
+                    queries == 1 ? ColdWeights.layers(bytes) : 1);
+        }
+
+        /** Frees them. */
+        @TearDown
+        public void close() {
+            attention.close();
+        }
+    }
+
     /**
      * The product.
      *
@@ -104,5 +144,15 @@ public class TorchBenchmark {
     @Benchmark
     public void cast(Matrix s) {
         s.cast.run();
+    }
+
+    /**
+     * Attention.
+     *
+     * @param s the operands
+     */
+    @Benchmark
+    public void attention(Attention s) {
+        s.attention.run();
     }
 }

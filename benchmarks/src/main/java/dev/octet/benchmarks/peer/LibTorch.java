@@ -60,8 +60,19 @@ public final class LibTorch {
      * @param threads how many
      */
     public static void useThreads(int threads) {
-        torch.set_num_threads(threads);
-        openblas.blas_set_num_threads(threads);
+        useThreads(threads, threads);
+    }
+
+    /**
+     * Sets both numbers apart: threads of either wait for their next work in a loop, so that an operation that needs
+     * both in turns is faster if the cores belong to one of them.
+     *
+     * @param own threads of LibTorch and of oneDNN
+     * @param blas threads of the BLAS library
+     */
+    static void useThreads(int own, int blas) {
+        torch.set_num_threads(own);
+        openblas.blas_set_num_threads(blas);
     }
 
     static TensorOptions options(DType dtype) {

@@ -1,5 +1,6 @@
 package dev.octet.benchmarks.report;
 
+import dev.octet.benchmarks.suite.Bar;
 import dev.octet.benchmarks.suite.Limits;
 import dev.octet.benchmarks.suite.Row;
 import java.awt.BasicStroke;
@@ -9,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
@@ -26,6 +28,8 @@ final class Plots {
     private static final Color OCTET = new Color(0x1f77b4);
     private static final Color PEER = new Color(0xff7f0e);
     private static final Color LIMIT = new Color(0x444444);
+    private static final Color FEW_HEADS = new Color(0x2ca02c);
+    private static final int MANY_HEADS = 64;
     private static final BasicStroke LINE = new BasicStroke(2f);
     private static final BasicStroke DASHES =
             new BasicStroke(1.5f, BasicStroke.CAP_BUTT, BasicStroke.JOIN_ROUND, 10f, new float[] {6f, 4f}, 0f);
@@ -61,6 +65,44 @@ final class Plots {
                     Color.RED.darker(), DASHES, SeriesMarkers.NONE);
         }
         save(chart, file);
+    }
+
+    /** The part of the roofline that is reached against cached tokens: a colour for a model, circles for batch 1. */
+    void decode(String file, Map<String, List<Row>> series) throws IOException {
+        XYChart chart = new XYChartBuilder().width(WIDTH).height(HEIGHT).title("Decoding over a latent cache")
+                .xAxisTitle("cached tokens of each sequence").yAxisTitle("of the roofline").build();
+        style(chart.getStyler());
+        chart.getStyler().setXAxisLogarithmic(true);
+        chart.getStyler().setYAxisMin(0.0);
+        double most = series.values().stream().flatMap(List::stream).mapToDouble(Row::ratioToLimit)
+                .filter(Double::isFinite).max().orElse(1);
+        chart.getStyler().setYAxisMax(Math.max(1, most * 1.05));
+        double first = Double.POSITIVE_INFINITY;
+        double last = 0;
+        for (Map.Entry<String, List<Row>> s : series.entrySet()) {
+            List<Row> rows = s.getValue().stream().filter(r -> Double.isFinite(r.ratioToLimit()))
+                    .sorted(Comparator.comparingLong(Plots::context)).toList();
+            if (!rows.isEmpty()) {
+                boolean fp8 = !"BF16".equals(rows.getFirst().params().get("cache"));
+                Color color = DecodeSection.number(rows.getFirst(), "heads") < MANY_HEADS
+                        ? fp8 ? FEW_HEADS.brighter() : FEW_HEADS : fp8 ? OCTET.brighter() : OCTET;
+                series(chart, s.getKey(), rows.stream().map(r -> (double) context(r)).toList(),
+                        rows.stream().map(Row::ratioToLimit).toList(), color, fp8 ? DASHES : LINE,
+                        DecodeSection.number(rows.getFirst(), "batch") == 1 ? SeriesMarkers.CIRCLE
+                                : SeriesMarkers.SQUARE);
+                first = Math.min(first, context(rows.getFirst()));
+                last = Math.max(last, context(rows.getLast()));
+            }
+        }
+        if (first < last) {
+            series(chart, "bar", List.of(first, last), List.of(Bar.OF_ROOFLINE, Bar.OF_ROOFLINE), LIMIT, DASHES,
+                    SeriesMarkers.NONE);
+        }
+        save(chart, file);
+    }
+
+    private static long context(Row r) {
+        return DecodeSection.number(r, "context");
     }
 
     private static void peer(XYChart chart, String name, List<Row> rows) {

@@ -7,14 +7,11 @@ import dev.octet.benchmarks.suite.Limits;
 import dev.octet.benchmarks.suite.Measurement;
 import dev.octet.benchmarks.suite.Row;
 import java.io.IOException;
-import java.math.BigDecimal;
-import java.math.RoundingMode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.TreeSet;
 import java.util.function.Predicate;
@@ -36,7 +33,7 @@ public final class Report {
     private final Map<Case, Measurement> measured;
     private final List<Row> rows;
     private final Map<Row, Measurement> sources = new LinkedHashMap<>();
-    private final StringBuilder out = new StringBuilder();
+    private final Page page = new Page();
 
     private Report(Map<Case, Measurement> measured) {
         this.measured = measured;
@@ -57,35 +54,33 @@ public final class Report {
         Report report = new Report(Measurement.read(Files.readString(folder.resolve(RAW))));
         report.head(Json.parse(Files.readString(folder.resolve(RUN))));
         report.body(new Plots(folder));
-        Files.writeString(folder.resolve(PAGE), report.out);
+        Files.writeString(folder.resolve(PAGE), report.page.text());
     }
 
     private void head(Object run) {
-        line("# Octet benchmarks");
-        line("");
+        page.line("# Octet benchmarks");
+        page.line("");
         if (run instanceof Map<?, ?> info) {
-            table("what", "value");
-            info.forEach((name, value) -> cells(String.valueOf(name),
+            page.table("what", "value");
+            info.forEach((name, value) -> page.cells(String.valueOf(name),
                     name.equals("command") ? "`" + value + "`" : String.valueOf(value)));
         }
-        line("");
-        line("Every value is the median over all iterations. Limits and peers were measured in the same run, with the "
-                + "same threads, and are given in the unit of the value beside them; ratios above 1 are better than "
-                + "the limit or the peer. What each of them is stands in the module's README. Raw results: [" + RAW
-                + "](" + RAW
-                + "), [" + SUMMARY + "](" + SUMMARY + ").");
+        page.paragraph("Every value is the median over all iterations. Limits and peers were measured in the same run, "
+                + "with the same threads, and are given in the unit of the value beside them; ratios above 1 are "
+                + "better than the limit or the peer. What each of them is stands in the module's README. Raw results: ["
+                + RAW
+                + "](" + RAW + "), [" + SUMMARY + "](" + SUMMARY + ").");
         limits();
         bars();
     }
 
     private void limits() {
-        line("");
-        line("## Limits of this machine");
-        line("");
-        table("threads", "FP32 FMA, GFLOP/s", "read, GB/s", "copy (read + written), GB/s");
+        page.paragraph("## Limits of this machine");
+        page.line("");
+        page.table("threads", "FP32 FMA, GFLOP/s", "read, GB/s", "copy (read + written), GB/s");
         for (int threads : threads()) {
             Limits l = Limits.of(measured, threads);
-            cells(String.valueOf(threads), plain(l.flops()), plain(l.read()), plain(l.copied()));
+            page.cells(String.valueOf(threads), Page.plain(l.flops()), Page.plain(l.read()), Page.plain(l.copied()));
         }
     }
 
@@ -94,15 +89,15 @@ public final class Report {
         if (bars.isEmpty()) {
             return;
         }
-        line("");
-        line("## Bars");
-        line("");
-        line("What Octet means to reach: " + bars.stream().filter(Bar::met).count() + " of " + bars.size() + " met.");
-        line("");
-        table("case", "is", "value", "bar", "outcome");
+        page.paragraph("## Bars");
+        page.paragraph("What Octet means to reach: " + bars.stream().filter(Bar::met).count() + " of " + bars.size()
+                + " met.");
+        page.line("");
+        page.table("case", "is", "value", "bar", "outcome");
         for (Bar b : bars) {
-            cells(b.of(), b.measure(), digits(b.value(), b.atMost()),
-                    (b.atMost() ? "at most " : "") + digits(b.bar(), !b.atMost()), b.outcome().equals("missed") ? "**missed**" : b.outcome());
+            page.cells(b.of(), b.measure(), Page.digits(b.value(), b.atMost()),
+                    (b.atMost() ? "at most " : "") + Page.digits(b.bar(), !b.atMost()),
+                    b.outcome().equals("missed") ? "**missed**" : b.outcome());
         }
     }
 
@@ -114,20 +109,16 @@ public final class Report {
             }
         }
         if (!shapes.isEmpty()) {
-            line("");
-            line("## GEMM, forward: activations 1x128, weights 128x128, BF16 result");
-            line("");
-            line("Decoding is inside the measured time. With M of 1 and 4 the unit is bytes of weights a second, and "
-                    + "the limit is reading them once.");
+            page.paragraph("## GEMM, forward: activations 1x128, weights 128x128, BF16 result");
+            page.paragraph("Decoding is inside the measured time. With M of 1 and 4 the unit is bytes of weights a "
+                    + "second, and the limit is reading them once.");
             int most = new TreeSet<>(threads()).last();
             for (Map.Entry<String, List<Row>> shape : shapes.entrySet()) {
                 String file = "gemm-" + shape.getKey() + ".png";
                 plots.gemm(file, shape.getKey(), shape.getValue().stream().filter(r -> r.threads() == most).toList(),
                         Limits.of(measured, most));
-                line("");
-                line("### N x K = " + shape.getKey());
-                line("");
-                line("![GEMM " + shape.getKey() + "](" + file + ")");
+                page.paragraph("### N x K = " + shape.getKey());
+                page.paragraph("![GEMM " + shape.getKey() + "](" + file + ")");
                 rows(shape.getValue()::contains, "m");
             }
             List<Row> few = rows.stream().filter(r -> r.benchmark().equals("gemm.fprop") && r.unit().equals("GB/s"))
@@ -135,10 +126,8 @@ public final class Report {
             if (!few.isEmpty()) {
                 plots.rates("gemm-weights.png", "Weight bytes read by a product of few rows", few,
                         List.of("m", "n", "k"));
-                line("");
-                line("### Bytes of weights a second");
-                line("");
-                line("![Weight bytes](gemm-weights.png)");
+                page.paragraph("### Bytes of weights a second");
+                page.paragraph("![Weight bytes](gemm-weights.png)");
             }
             scaling();
         }
@@ -148,28 +137,35 @@ public final class Report {
         if (section("Quantising, dequantising, casting", element, "rows", "columns", "dtype")) {
             plots.rates("quantize.png", "Bytes read and written", rows.stream().filter(element).toList(),
                     List.of("dtype"));
-            line("");
-            line("![Quantising](quantize.png)");
+            page.paragraph("![Quantising](quantize.png)");
         }
+        DecodeSection decode = new DecodeSection(page, measured, sources);
+        if (decode.write(plots)) {
+            decode.peers();
+            decode.memory();
+        }
+        section("Latent attention, prefill", r -> r.benchmark().equals("mla.prefill"), "heads", "tokens", "dtype");
+        section("Latent attention, compression of one token", r -> r.benchmark().equals("mla.compress"), "n", "k");
+        section("Latent attention, a matrix for each head", r -> r.benchmark().equals("mla.absorb"), "tokens", "heads",
+                "weight");
     }
 
     private boolean section(String title, Predicate<Row> of, String... params) {
         if (rows.stream().noneMatch(of)) {
             return false;
         }
-        line("");
-        line("## " + title);
+        page.paragraph("## " + title);
         rows(of, params);
         return true;
     }
 
     private void rows(Predicate<Row> of, String... params) {
-        line("");
+        page.line("");
         List<String> head = new ArrayList<>(List.of("benchmark"));
         head.addAll(List.of(params));
         head.addAll(List.of("threads", "value", "unit", "spread", "limit", "of limit", "limit is", "peer", "x peer",
                 "peer is", "B/op"));
-        table(head.toArray(String[]::new));
+        page.table(head.toArray(String[]::new));
         for (Row r : rows) {
             if (of.test(r)) {
                 List<String> cells = new ArrayList<>(List.of(r.benchmark()));
@@ -177,12 +173,12 @@ public final class Report {
                     cells.add(String.valueOf(r.params().get(p)));
                 }
                 Measurement source = sources.get(r);
-                cells.addAll(List.of(String.valueOf(r.threads()), plain(r.value()), r.unit(),
-                        percent(source.spread()), plain(r.limit()), ratio(r.ratioToLimit()),
-                        Double.isNaN(r.limit()) || r.limitKind() == null ? "" : r.limitKind(), plain(r.peer()),
-                        ratio(r.ratioToPeer()), Double.isNaN(r.peer()) || r.peerKind() == null ? "" : r.peerKind(),
-                        plain(source.allocated())));
-                cells(cells.toArray(String[]::new));
+                cells.addAll(List.of(String.valueOf(r.threads()), Page.plain(r.value()), r.unit(),
+                        Page.percent(source.spread()), Page.plain(r.limit()), Page.ratio(r.ratioToLimit()),
+                        Double.isNaN(r.limit()) || r.limitKind() == null ? "" : r.limitKind(), Page.plain(r.peer()),
+                        Page.ratio(r.ratioToPeer()), Double.isNaN(r.peer()) || r.peerKind() == null ? "" : r.peerKind(),
+                        Page.plain(source.allocated())));
+                page.cells(cells.toArray(String[]::new));
             }
         }
     }
@@ -195,61 +191,20 @@ public final class Report {
                         && one.benchmark().equals(more.benchmark()) && one.params().equals(more.params())) {
                     found.add(new String[] {String.valueOf(one.params().get("m")),
                             one.params().get("n") + "x" + one.params().get("k"), String.valueOf(more.threads()),
-                            ratio(more.value() / one.value()), ratio(more.limit() / one.limit())});
+                            Page.ratio(more.value() / one.value()), Page.ratio(more.limit() / one.limit())});
                 }
             }
         }
         if (!found.isEmpty()) {
-            line("");
-            line("### Threads");
-            line("");
-            table("m", "N x K", "threads", "times as fast as one", "the FMA probe's own factor");
-            found.forEach(this::cells);
+            page.paragraph("### Threads");
+            page.line("");
+            page.table("m", "N x K", "threads", "times as fast as one", "the FMA probe's own factor");
+            found.forEach(page::cells);
         }
     }
 
     private List<Integer> threads() {
         return measured.keySet().stream().filter(Case::isOctet).map(c -> Integer.valueOf(c.params().get("threads")))
                 .distinct().sorted().toList();
-    }
-
-    private void line(String text) {
-        out.append(text).append('\n');
-    }
-
-    private void table(String... head) {
-        cells(head);
-        line("|" + "---|".repeat(head.length));
-    }
-
-    private void cells(String... cells) {
-        StringBuilder row = new StringBuilder("|");
-        for (String cell : cells) {
-            row.append(' ').append(cell.replace("|", "\\|")).append(" |");
-        }
-        line(row.toString());
-    }
-
-    /** Four significant digits, without an exponent; nothing for what is not there. */
-    private static String plain(double d) {
-        if (!Double.isFinite(d)) {
-            return "";
-        }
-        int decimals = d == 0 ? 0 : Math.clamp(3 - (int) Math.floor(Math.log10(Math.abs(d))), 0, 6);
-        return String.format(Locale.ROOT, "%." + decimals + "f", d);
-    }
-
-    /** Three digits after the point, rounded so that nothing seems to reach a bar that does not. */
-    private static String digits(double d, boolean up) {
-        return Double.isFinite(d) ? BigDecimal.valueOf(d).setScale(3, up ? RoundingMode.CEILING : RoundingMode.FLOOR)
-                .stripTrailingZeros().toPlainString() : "";
-    }
-
-    private static String ratio(double d) {
-        return Double.isFinite(d) ? String.format(Locale.ROOT, "%.2f", d) : "";
-    }
-
-    private static String percent(double d) {
-        return String.format(Locale.ROOT, "%.1f %%", 100 * d);
     }
 }

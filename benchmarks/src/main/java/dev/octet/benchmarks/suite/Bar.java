@@ -30,9 +30,15 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double OF_COPY = 0.7;
     /** Forward products of 128 rows and more: two threads, as many times as fast as one. */
     static final double TIMES_ONE_THREAD = 1.9;
+    /** Decoding, of the roofline. */
+    public static final double OF_ROOFLINE = 0.75;
+    /** Decoding, as many times as fast as LibTorch in BF16 over keys and values of each head. */
+    static final double DECODE_TIMES_BF16 = 1.5;
+    /** Prefill in F32, as many times as fast as LibTorch in FP32. */
+    static final double PREFILL_TIMES_FP32 = 1.0;
     /** Until the first result of a fresh JVM. */
     static final double STARTUP_SECONDS = 2;
-    /** Bytes allocated per operation: about none. */
+    /** Bytes allocated per call of an operation of Octet: about none. */
     static final double BYTES = 1024;
     /** JMH's own share in what is measured: so many bytes in each iteration, at most. */
     static final double JMH_BYTES = 20_000;
@@ -55,6 +61,21 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 case "gemm.fprop" -> product(r, rows, Limits.of(all, r.threads()), bars);
                 case "startup.gemm" -> bars.add(new Bar(name(r), "s to the first result", r.value(), STARTUP_SECONDS,
                         true));
+                case "mla.decode" -> {
+                    bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_ROOFLINE));
+                    if (r.peerKind() != null) {
+                        bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), DECODE_TIMES_BF16));
+                    }
+                }
+                case "mla.prefill" -> {
+                    if ("F32".equals(r.params().get("dtype"))) {
+                        bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), PREFILL_TIMES_FP32));
+                    }
+                }
+                case "mla.compress" -> {
+                    bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_READ));
+                    bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_BF16));
+                }
                 default -> {
                     if (QUANTISERS.contains(r.benchmark()) && "BF16".equals(r.params().get("dtype"))) {
                         bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_COPY));
@@ -64,14 +85,14 @@ public record Bar(String of, String measure, double value, double bar, boolean a
         }
         all.values().stream().filter(m -> m.of().isOctet() && Double.isFinite(m.allocated())
                 && m.iterationNanos() / m.nanos() >= LEAST_OPERATIONS).max(Comparator.comparingDouble(Bar::allocated))
-                .ifPresent(m -> bars.add(new Bar("the worst of all: " + m.of(), "B/op, less JMH's own", allocated(m),
+                .ifPresent(m -> bars.add(new Bar("the worst of all: " + m.of(), "B/call, less JMH's own", allocated(m),
                         BYTES, true)));
         return bars;
     }
 
-    /** Bytes of an operation that JMH did not allocate for sure. */
+    /** Bytes of a call that JMH did not allocate for sure. */
     private static double allocated(Measurement m) {
-        return Math.max(0, m.allocated() - JMH_BYTES * m.nanos() / m.iterationNanos());
+        return Math.max(0, m.allocated() - JMH_BYTES * m.nanos() / m.iterationNanos()) / m.of().calls();
     }
 
     private static void product(Row r, List<Row> rows, Limits limits, List<Bar> bars) {
@@ -109,6 +130,12 @@ public record Bar(String of, String measure, double value, double bar, boolean a
             case "gemm.fprop" -> String.format(Locale.ROOT, " M=%s %sx%s", r.params().get("m"), r.params().get("n"),
                     r.params().get("k"));
             case "startup.gemm" -> "";
+            case "mla.decode" -> String.format(Locale.ROOT, " %s heads, batch %s, context %s, %s",
+                    r.params().get("heads"), r.params().get("batch"), r.params().get("context"),
+                    r.params().get("cache"));
+            case "mla.prefill" -> String.format(Locale.ROOT, " %s heads, %s tokens, %s", r.params().get("heads"),
+                    r.params().get("tokens"), r.params().get("dtype"));
+            case "mla.compress" -> String.format(Locale.ROOT, " %sx%s", r.params().get("n"), r.params().get("k"));
             default -> " " + r.params().get("dtype");
         };
         return r.benchmark() + sizes + ", " + r.threads() + (r.threads() == 1 ? " thread" : " threads");

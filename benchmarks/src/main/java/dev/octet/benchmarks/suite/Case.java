@@ -68,6 +68,11 @@ public record Case(String method, Map<String, String> params) {
         return method.startsWith("TorchBenchmark.");
     }
 
+    /** How many of Octet's operations are called one after the other in what is measured as one. */
+    int calls() {
+        return method.equals("MlaBenchmark.compress") ? 6 : 1;
+    }
+
     int threads() {
         return Integer.parseInt(params.getOrDefault("threads", "1"));
     }

@@ -1,6 +1,8 @@
 package dev.octet.benchmarks.suite;
 
 import dev.octet.fp8.Granularity;
+import dev.octet.mla.CacheFormat;
+import dev.octet.mla.MlaConfig;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -9,7 +11,8 @@ import java.util.Set;
 /**
  * The cases of a run. GEMM shapes are those of DeepSeek-V3's dense layers and experts: the joint down projections of
  * attention (2112 and 576 by 7168), the query's up projection (24576 by 1536), the output projection (7168 by 16384),
- * an expert's gate and up (4096 by 7168) and its down projection (7168 by 2048).
+ * an expert's gate and up (4096 by 7168) and its down projection (7168 by 2048). Latent attention has the dimensions of
+ * DeepSeek-V3 (128 heads) and DeepSeek-V2-Lite (16).
  *
  * @param backend the implementation to measure
  * @param threads the pool sizes, the one that everything is measured with last; with the others only products of
@@ -42,6 +45,10 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
     public static final List<Long> ROWS = List.of(1L, 4L, 16L, 64L, 128L, 512L, 1024L);
     /** The values of M of a quick run. */
     public static final List<Long> QUICK_ROWS = List.of(1L, 4L, 16L, 64L, 128L, 512L);
+
+    private static final List<Integer> CONTEXTS = List.of(1024, 8192, 32768);
+    private static final List<Integer> QUICK_CONTEXTS = List.of(1024, 8192);
+    private static final List<Integer> BATCHES = List.of(1, 8);
 
     private static final List<String> PAIRINGS = List.of("dgrad", "wgrad", "row", "tensor");
     /** Where a product is bound by arithmetic, so that threads must scale. */
@@ -88,7 +95,38 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         for (String dtype : List.of("BF16", "F32")) {
             cases.add(quantize("cast", most, Granularity.BLOCK_1X128, dtype));
         }
+        mla(most, cases);
         return cases;
+    }
+
+    private void mla(int threads, List<Case> cases) {
+        for (MlaConfig model : List.of(MlaConfig.V3, MlaConfig.V2_LITE)) {
+            for (CacheFormat cache : List.of(CacheFormat.BF16, CacheFormat.FP8)) {
+                for (int context : quick ? QUICK_CONTEXTS : CONTEXTS) {
+                    for (int batch : BATCHES) {
+                        // A quick run has a look at batches and at FP8 in one place each.
+                        if (!quick || (cache == CacheFormat.BF16 ? batch == 1 || context == Limits.PEER_CONTEXT
+                                : batch == 1 && context == Limits.PEER_CONTEXT)) {
+                            cases.add(Case.of("MlaBenchmark.decode", "backend", backend, "threads", threads, "heads",
+                                    model.heads(), "batch", batch, "context", context, "cache", cache));
+                        }
+                    }
+                }
+            }
+        }
+        for (String dtype : quick ? List.of("F32") : List.of("F32", "BF16")) {
+            cases.add(Case.of("MlaBenchmark.prefill", "backend", backend, "threads", threads, "heads",
+                    MlaConfig.V2_LITE.heads(), "tokens", 512, "dtype", dtype));
+        }
+        MlaConfig v3 = MlaConfig.V3;
+        cases.add(Case.of("MlaBenchmark.compress", "backend", backend, "threads", threads, "n",
+                v3.qLoraRank() + v3.latentDim(), "k", v3.hiddenSize()));
+        for (int tokens : quick ? List.of(1) : List.of(1, 8)) {
+            for (String weight : List.of("UK", "UV")) {
+                cases.add(Case.of("MlaBenchmark.absorb", "backend", backend, "threads", threads, "tokens", tokens,
+                        "heads", v3.heads(), "weight", weight));
+            }
+        }
     }
 
     private Case gemm(String pairing, int threads, long m, NK s) {

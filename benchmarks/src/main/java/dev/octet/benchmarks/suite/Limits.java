@@ -1,12 +1,13 @@
 package dev.octet.benchmarks.suite;
 
+import dev.octet.benchmarks.peer.TorchAttention;
 import dev.octet.benchmarks.probe.CopyProbe;
 import dev.octet.benchmarks.probe.FmaProbe;
 import dev.octet.benchmarks.probe.ReadProbe;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The machine's limits as probes measured them in the same run, for one number of threads. Rates are in units of
@@ -21,6 +22,13 @@ public record Limits(double flops, double read, double copied) {
     static final long FEW_ROWS = 4;
     /** Products with at least so many rows are held against the arithmetic. */
     static final long MANY_ROWS = 128;
+    /** Decoding is held against LibTorch with a cache of so many tokens. */
+    static final long PEER_CONTEXT = 8192;
+
+    /** What read bandwidth is called. */
+    static final String READ = "read bandwidth";
+    /** What the rate of multiply-adds is called. */
+    static final String PEAK = "FP32 FMA peak";
 
     /**
      * Finds the probes among measurements.
@@ -45,7 +53,7 @@ public record Limits(double flops, double read, double copied) {
     /** The probes that a case needs beside it. */
     static List<Case> probes(Case c) {
         List<Case> probes = new ArrayList<>();
-        if (c.method().startsWith("GemmBenchmark.")) {
+        if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")) {
             probes.add(probe("fma", c.threads()));
             probes.add(probe("read", c.threads()));
         } else if (c.method().startsWith("QuantizeBenchmark.")) {
@@ -56,17 +64,48 @@ public record Limits(double flops, double read, double copied) {
         return probes;
     }
 
-    /** What LibTorch does instead, or null. */
-    static @Nullable Case peer(Case c) {
-        if (c.method().startsWith("GemmBenchmark.")) {
-            return Case.of("TorchBenchmark.matmul", "dtype", c.number("m") >= MANY_ROWS ? "F32" : "BF16", "threads",
-                    c.threads(), "m", c.number("m"), "n", c.number("n"), "k", c.number("k"));
-        }
-        if (c.method().equals("QuantizeBenchmark.cast")) {
-            return Case.of("TorchBenchmark.cast", "dtype", c.text("dtype"), "threads", c.threads(), "rows",
-                    c.number("rows"), "columns", c.number("columns"));
-        }
-        return null;
+    /** What LibTorch does instead; where it can be asked in several ways, all of them, of which the fastest counts. */
+    static List<Case> peers(Case c) {
+        return switch (c.method()) {
+            case "GemmBenchmark.fprop", "GemmBenchmark.dgrad", "GemmBenchmark.wgrad", "GemmBenchmark.row",
+                    "GemmBenchmark.tensor" -> List.of(matmul(c, c.number("m")));
+            case "QuantizeBenchmark.cast" -> List.of(Case.of("TorchBenchmark.cast", "dtype", c.text("dtype"),
+                    "threads", c.threads(), "rows", c.number("rows"), "columns", c.number("columns")));
+            case "MlaBenchmark.decode" -> c.text("cache").equals("BF16") && c.number("batch") == 1
+                    && c.number("context") == PEER_CONTEXT ? attention(c, "BF16", 1, PEER_CONTEXT) : List.of();
+            case "MlaBenchmark.prefill" -> attention(c, c.text("dtype"), c.number("tokens"), c.number("tokens"));
+            case "MlaBenchmark.compress" -> List.of(matmul(c, 1));
+            default -> List.of();
+        };
+    }
+
+    private static Case matmul(Case c, long m) {
+        return Case.of("TorchBenchmark.matmul", "dtype", m >= MANY_ROWS ? "F32" : "BF16", "threads", c.threads(), "m",
+                m, "n", c.number("n"), "k", c.number("k"));
+    }
+
+    private static List<Case> attention(Case c, String dtype, long queries, long keys) {
+        return Arrays.stream(TorchAttention.Form.values()).map(form -> Case.of("TorchBenchmark.attention", "form",
+                form, "dtype", dtype, "threads", c.threads(), "heads", c.number("heads"), "queries", queries, "keys",
+                keys)).toList();
+    }
+
+    /**
+     * {@return what a peer is called}
+     *
+     * @param peer a case that measures LibTorch
+     */
+    public static String peerKind(Case peer) {
+        return switch (peer.method()) {
+            case "TorchBenchmark.matmul" -> "LibTorch " + type(peer) + " matmul";
+            case "TorchBenchmark.attention" -> "LibTorch " + type(peer) + " "
+                    + TorchAttention.Form.valueOf(peer.text("form")).title();
+            default -> "LibTorch cast to float8_e4m3fn";
+        };
+    }
+
+    private static String type(Case peer) {
+        return peer.text("dtype").equals("F32") ? "FP32" : peer.text("dtype");
     }
 
     /**
@@ -82,5 +121,29 @@ public record Limits(double flops, double read, double copied) {
         }
         double few = 2.0 * Math.min(m, FEW_ROWS) * read;
         return m <= FEW_ROWS ? few : few + (flops - few) * (m - FEW_ROWS) / (MANY_ROWS - FEW_ROWS);
+    }
+
+    /**
+     * {@return the rate in GFLOP/s at which work could be done if nothing but reading its bytes took time}
+     *
+     * @param work what is to be done
+     */
+    public double reading(AttentionWork work) {
+        return read * work.flops() / work.bytes();
+    }
+
+    /**
+     * {@return the roofline, in GFLOP/s: what takes longer, the arithmetic at its peak or reading the bytes, is what
+     * the work takes at least}
+     *
+     * @param work what is to be done
+     */
+    public double roofline(AttentionWork work) {
+        return readingLimits(work) ? reading(work) : flops;
+    }
+
+    /** {@return whether reading takes longer than the arithmetic} */
+    boolean readingLimits(AttentionWork work) {
+        return reading(work) < flops;
     }
 }

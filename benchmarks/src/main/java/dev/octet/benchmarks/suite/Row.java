@@ -1,6 +1,8 @@
 package dev.octet.benchmarks.suite;
 
+import dev.octet.core.DType;
 import dev.octet.fp8.Granularity;
+import dev.octet.mla.CacheFormat;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -45,14 +47,11 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
 
     private static Row of(Case c, Measurement m, Map<Case, Measurement> all) {
         Limits limits = Limits.of(all, c.threads());
-        Case other = Limits.peer(c);
-        Measurement peer = other == null ? null : all.get(other);
-        double peerNanos = peer == null ? Double.NaN : peer.nanos();
-        if (c.method().startsWith("GemmBenchmark.")) {
-            return gemm(c, m.nanos(), limits, peerNanos);
-        }
-        if (c.method().startsWith("QuantizeBenchmark.")) {
-            return quantize(c, m.nanos(), limits, peerNanos);
+        if (!c.isStartup()) {
+            Peer peer = Peer.of(c, all);
+            return c.method().startsWith("GemmBenchmark.") ? gemm(c, m.nanos(), limits, peer)
+                    : c.method().startsWith("QuantizeBenchmark.") ? quantize(c, m.nanos(), limits, peer)
+                    : mla(c, m.nanos(), limits, peer);
         }
         Measurement jvm = all.get(Limits.probes(c).getFirst());
         double limit = jvm == null ? Double.NaN : jvm.nanos() * 1e-9;
@@ -60,7 +59,22 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
                 "start of a JVM that does nothing", Double.NaN, null);
     }
 
-    private static Row gemm(Case c, double nanos, Limits limits, double peerNanos) {
+    /** The fastest of the peers that were measured; if none was, the time is NaN. */
+    private record Peer(double nanos, @Nullable String kind) {
+        static Peer of(Case c, Map<Case, Measurement> all) {
+            Peer best = null;
+            for (Case other : Limits.peers(c)) {
+                Measurement m = all.get(other);
+                Peer peer = new Peer(m == null ? Double.NaN : m.nanos(), Limits.peerKind(other));
+                if (best == null || Double.isNaN(best.nanos) || peer.nanos < best.nanos) {
+                    best = peer;
+                }
+            }
+            return best == null ? new Peer(Double.NaN, null) : best;
+        }
+    }
+
+    private static Row gemm(Case c, double nanos, Limits limits, Peer peer) {
         long m = c.number("m");
         long n = c.number("n");
         long k = c.number("k");
@@ -69,8 +83,8 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         double work = few ? weightBytes(c) : 2.0 * m * n * k;
         return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos,
                 few ? "GB/s" : "GFLOP/s", few ? limits.read() : limits.productFlops(m),
-                few ? "read bandwidth" : many ? "FP32 FMA peak" : "line from read bandwidth to FP32 FMA peak",
-                work / peerNanos, many ? "LibTorch FP32 matmul" : "LibTorch BF16 matmul");
+                few ? Limits.READ : many ? Limits.PEAK : "line from read bandwidth to FP32 FMA peak",
+                work / peer.nanos(), peer.kind());
     }
 
     /** Bytes of B: its codes and the scales that its pairing gives it. */
@@ -86,7 +100,44 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         return (double) n * k + Float.BYTES * (double) g.scaleShape(n, k).elements();
     }
 
-    private static Row quantize(Case c, double nanos, Limits limits, double peerNanos) {
+    private static Row mla(Case c, double nanos, Limits limits, Peer peer) {
+        return switch (c.method()) {
+            case "MlaBenchmark.decode" -> {
+                long heads = c.number("heads");
+                long batch = c.number("batch");
+                long context = c.number("context");
+                yield attention(c, params("heads", heads, "batch", batch, "context", context, "cache", c.text("cache")),
+                        AttentionWork.decode(heads, batch, context, CacheFormat.valueOf(c.text("cache"))), nanos,
+                        limits, peer);
+            }
+            case "MlaBenchmark.prefill" -> {
+                long heads = c.number("heads");
+                long tokens = c.number("tokens");
+                yield attention(c, params("heads", heads, "tokens", tokens, "dtype", c.text("dtype")),
+                        AttentionWork.prefill(heads, tokens, DType.valueOf(c.text("dtype")).byteSize()), nanos, limits,
+                        peer);
+            }
+            case "MlaBenchmark.compress" -> weights(c, params("n", c.number("n"), "k", c.number("k")), weightBytes(c),
+                    nanos, limits, peer);
+            default -> weights(c, params("tokens", c.number("tokens"), "heads", c.number("heads"), "weight",
+                    c.text("weight")), AttentionWork.absorbedBytes(c.number("heads")) / 2, nanos, limits, peer);
+        };
+    }
+
+    private static Row attention(Case c, Map<String, Object> params, AttentionWork work, double nanos, Limits limits,
+            Peer peer) {
+        return new Row(c.name(), c.text("backend"), c.threads(), params, work.flops() / nanos, "GFLOP/s",
+                limits.roofline(work), limits.readingLimits(work) ? Limits.READ : Limits.PEAK,
+                work.flops() / peer.nanos(), peer.kind());
+    }
+
+    private static Row weights(Case c, Map<String, Object> params, double bytes, double nanos, Limits limits,
+            Peer peer) {
+        return new Row(c.name(), c.text("backend"), c.threads(), params, bytes / nanos, "GB/s", limits.read(),
+                Limits.READ, bytes / peer.nanos(), peer.kind());
+    }
+
+    private static Row quantize(Case c, double nanos, Limits limits, Peer peer) {
         long rows = c.number("rows");
         long columns = c.number("columns");
         double bytes = (double) rows * columns * (1 + (c.text("dtype").equals("F32") ? 4 : 2));
@@ -95,8 +146,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         }
         return new Row(c.name(), c.text("backend"), c.threads(),
                 params("rows", rows, "columns", columns, "dtype", c.text("dtype")), bytes / nanos, "GB/s",
-                limits.copied(), "copy bandwidth", bytes / peerNanos,
-                Limits.peer(c) == null ? null : "LibTorch cast to float8_e4m3fn");
+                limits.copied(), "copy bandwidth", bytes / peer.nanos(), peer.kind());
     }
 
     private static Map<String, Object> params(Object... entries) {

@@ -24,7 +24,7 @@ import org.openjdk.jmh.runner.options.TimeValue;
 import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * Runs cases through JMH, each followed by its peer, and the probes of their limits before, between and after them: a
+ * Runs cases through JMH, each followed by its peers, and the probes of their limits before, between and after them: a
  * machine that is shared has not the same bandwidth all day.
  */
 public final class SuiteRunner {
@@ -79,9 +79,8 @@ public final class SuiteRunner {
             }
             plan.add(c);
             sinceProbes++;
-            Case peer = Limits.peer(c);
-            if (peers && peer != null && peersDone.add(peer)) {
-                plan.add(peer);
+            if (peers) {
+                Limits.peers(c).stream().filter(peersDone::add).forEach(plan::add);
             }
         }
         plan.addAll(probes);

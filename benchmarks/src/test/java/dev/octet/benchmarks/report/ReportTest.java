@@ -30,6 +30,13 @@ class ReportTest {
         assertTrue(page.contains("| gemm.fprop | 128 | 2 | "), page);
         assertTrue(page.contains("### Threads"), page);
         assertTrue(page.contains("| quantize.1x128 | 128 | 256 | BF16 | 1 | "), page);
+        assertTrue(page.contains("| 1 | BF16 | 1 | 8192 | 1 | "), page);
+        assertTrue(page.contains("| 1 | 8192 | BF16 | 9.437 | 5.243 | "), page);
+        assertTrue(page.contains("| mla.prefill | 2 | 16 | F32 | 1 | "), page);
+        assertTrue(page.contains("| mla.compress | 704 | 256 | 1 | "), page);
+        assertTrue(page.contains("| mla.absorb | 65 | 1 | UK | 1 | "), page);
+        assertTrue(page.contains("![Decoding](mla-decode.png)"), page);
+        assertTrue(hasColour(ImageIO.read(folder.resolve("mla-decode.png").toFile()), 0x2ca02c), "an empty plot");
         for (String file : new String[] {"gemm-192x256.png", "gemm-weights.png", "quantize.png"}) {
             assertTrue(page.contains("](" + file + ")"), page);
             BufferedImage image = ImageIO.read(folder.resolve(file).toFile());

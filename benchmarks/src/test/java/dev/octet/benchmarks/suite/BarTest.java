@@ -45,7 +45,7 @@ class BarTest {
     private void product(int threads, long m, double gflops, double timesPeer) {
         double nanos = 2.0 * m * N * K / gflops;
         add(fprop(threads, m), nanos);
-        Case peer = Limits.peer(fprop(threads, m));
+        Case peer = Limits.peers(fprop(threads, m)).getFirst();
         assertNotNull(peer);
         add(peer, nanos * timesPeer);
     }
@@ -110,6 +110,80 @@ class BarTest {
         assertEquals("met missed", outcomes());
     }
 
+    private static Case decode(int heads, int batch, long context, String cache) {
+        return Case.of("MlaBenchmark.decode", "backend", "cpu", "threads", 2, "heads", heads, "batch", batch, "context",
+                context, "cache", cache);
+    }
+
+    /** A case at so many GFLOP/s, its peers slower by factors. */
+    private void attention(Case c, double flops, double gflops, double... timesPeers) {
+        add(c, flops / gflops);
+        List<Case> peers = Limits.peers(c);
+        for (int i = 0; i < timesPeers.length; i++) {
+            add(peers.get(i), flops / gflops * timesPeers[i]);
+        }
+    }
+
+    @Test
+    void decodingIsHeldAgainstTheRooflineAndAt8192TokensAgainstTheFastestPeer() {
+        double flops = 2.0 * 16 * 1088 * 8192;
+        attention(decode(16, 1, 8192, "BF16"), flops, 376, 20, 3, 1.51);
+        attention(decode(16, 1, 8192, "FP8"), flops, 374);
+        attention(decode(16, 8, 8192, "BF16"), 8 * flops, 376);
+        attention(decode(16, 1, 1024, "BF16"), flops / 8, 374);
+        List<Bar> bars = Bar.of(all);
+        assertEquals("met met missed met missed", outcomes());
+        assertEquals("mla.decode 16 heads, batch 1, context 8192, BF16, 2 threads", bars.getFirst().of());
+        assertEquals("of FP32 FMA peak", bars.getFirst().measure());
+        assertEquals(0.752, bars.getFirst().value(), 1e-9);
+        assertEquals("times LibTorch BF16 matmul, softmax, matmul", bars.get(1).measure());
+        assertEquals(1.51, bars.get(1).value(), 1e-9);
+    }
+
+    @Test
+    void aFasterWayToAskThePeerCounts() {
+        attention(decode(128, 1, 8192, "BF16"), 2.0 * 128 * 1088 * 8192, 400, 20, 1.49, 1.51);
+        assertEquals("met missed", outcomes());
+        assertEquals("times LibTorch BF16 scaled_dot_product_attention, values padded", Bar.of(all).get(1).measure());
+    }
+
+    @Test
+    void decodingWithFewHeadsIsHeldAgainstReading() {
+        // 2 * 1088 operations for 1152 bytes at 32 GB/s.
+        double reading = 32 * 2 * 1088 / 1152.0;
+        attention(decode(1, 8, 32768, "BF16"), 8 * 2.0 * 1088 * 32768, 0.76 * reading);
+        Bar bar = Bar.of(all).getFirst();
+        assertEquals("of read bandwidth", bar.measure());
+        assertEquals(0.76, bar.value(), 1e-9);
+        assertTrue(bar.met());
+    }
+
+    @Test
+    void prefillInF32IsHeldAgainstThePeerAlone() {
+        double flops = 2.0 * 16 * 320 * 512 * 513 / 2;
+        for (String dtype : List.of("F32", "BF16")) {
+            attention(Case.of("MlaBenchmark.prefill", "backend", "cpu", "threads", 2, "heads", 16, "tokens", 512,
+                    "dtype", dtype), flops, 100, 4, 1.01, 1.1);
+        }
+        assertEquals("met", outcomes());
+        assertEquals("times LibTorch FP32 scaled_dot_product_attention, values padded",
+                Bar.of(all).getFirst().measure());
+        assertEquals(1.01, Bar.of(all).getFirst().value(), 1e-9);
+    }
+
+    @Test
+    void compressionIsHeldAgainstTheBarsOfAProductOfOneRow() {
+        Case c = Case.of("MlaBenchmark.compress", "backend", "cpu", "threads", 2, "n", 2112, "k", 7168);
+        double bytes = 2112 * 7168 + 4 * 17 * 56;
+        add(c, bytes / (32 * 0.86));
+        assertEquals(Limits.peers(Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 1, "n", 2112, "k",
+                7168)), Limits.peers(c));
+        add(Limits.peers(c).getFirst(), 1.79 * bytes / (32 * 0.86));
+        assertEquals("met missed", outcomes());
+        assertEquals("mla.compress 2112x7168, 2 threads", Bar.of(all).getFirst().of());
+        assertEquals(0.86, Bar.of(all).getFirst().value(), 1e-9);
+    }
+
     @Test
     void theFirstResultMayTakeTwoSeconds() {
         Case c = Case.of("StartupBenchmark.gemm", "backend", "cpu", "threads", 2);
@@ -136,6 +210,16 @@ class BarTest {
         assertTrue(bar.met());
         all.put(other, new Measurement(other, 3e6, 0, 1300, 3e8));
         assertEquals("missed", outcomes());
+    }
+
+    @Test
+    void compressionMayAllocateForEachOfItsCalls() {
+        Case c = Case.of("MlaBenchmark.compress", "backend", "cpu", "threads", 2, "n", 2112, "k", 7168);
+        all.put(c, new Measurement(c, 3e5, 0, 6 * 1000 + 20, 3e8));
+        Bar last = Bar.of(all).getLast();
+        assertEquals("B/call, less JMH's own", last.measure());
+        assertEquals(1000, last.value(), 1e-9);
+        assertTrue(last.met());
     }
 
     @Test

@@ -22,6 +22,28 @@ class CatalogTest {
         assertEquals(cases.size(), new HashSet<>(cases).size());
     }
 
+    @Test
+    void theFullCatalogDecodesWithBothModelsInBothFormats() {
+        List<Case> cases = new Catalog("cpu", List.of(1, 2), Catalog.SHAPES, Catalog.ROWS, false).cases();
+        for (int heads : new int[] {128, 16}) {
+            for (int batch : new int[] {1, 8}) {
+                for (int context : new int[] {1024, 8192, 32768}) {
+                    for (String cache : new String[] {"BF16", "FP8"}) {
+                        Case c = Case.of("MlaBenchmark.decode", "backend", "cpu", "threads", 2, "heads", heads, "batch",
+                                batch, "context", context, "cache", cache);
+                        assertTrue(cases.contains(c), c::toString);
+                        boolean peer = batch == 1 && context == 8192 && cache.equals("BF16");
+                        assertEquals(peer ? 3 : 0, Limits.peers(c).size(), c::toString);
+                    }
+                }
+            }
+        }
+        assertTrue(cases.contains(Case.of("MlaBenchmark.prefill", "backend", "cpu", "threads", 2, "heads", 16, "tokens",
+                512, "dtype", "F32")));
+        assertTrue(cases.contains(Case.of("MlaBenchmark.compress", "backend", "cpu", "threads", 2, "n", 2112, "k",
+                7168)));
+    }
+
     private static Case fprop(int threads, long m, NK s) {
         return Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", threads, "m", m, "n", s.n(), "k", s.k());
     }
@@ -31,7 +53,8 @@ class CatalogTest {
         Catalog quick = new Catalog("cpu", List.of(1, 2), Catalog.QUICK_SHAPES, Catalog.QUICK_ROWS, true);
         assertTrue(quick.names().containsAll(List.of("gemm.fprop", "gemm.dgrad", "gemm.wgrad", "gemm.row",
                 "gemm.tensor",
-                "quantize.1x128", "quantize.128x128", "dequantize.1x128", "cast.e4m3", "startup.gemm")),
+                "quantize.1x128", "quantize.128x128", "dequantize.1x128", "cast.e4m3", "startup.gemm",
+                "mla.decode", "mla.prefill", "mla.compress", "mla.absorb")),
                 () -> quick.names().toString());
         assertTrue(quick.cases().size() < 40, () -> quick.cases().size() + " cases");
     }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.octet.benchmarks.probe.FmaProbe;
+import dev.octet.mla.CacheFormat;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -30,7 +31,7 @@ class SummaryTest {
             assertTrue((Double) row.get("value") > 0, row::toString);
             assertTrue((Double) row.get("limit") > 0, row::toString);
             assertEquals((Double) row.get("value") / (Double) row.get("limit"), (Double) row.get("ratioToLimit"), 1e-5);
-            boolean peer = TinyRun.PEERS && !cases.get(i).name().startsWith("quantize");
+            boolean peer = TinyRun.PEERS && !Limits.peers(cases.get(i)).isEmpty();
             if (peer) {
                 assertTrue((Double) row.get("peer") > 0, row::toString);
                 assertTrue(String.valueOf(row.get("peerKind")).startsWith("LibTorch"), row::toString);
@@ -76,7 +77,7 @@ class SummaryTest {
     void ratesFollowFromTimesOnPaper() {
         Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 1, "n", 256, "k", 512);
         Case read = Case.of("ProbeBenchmark.read", "threads", 2);
-        Case peer = Limits.peer(c);
+        Case peer = Limits.peers(c).getFirst();
         assertNotNull(peer);
         double bytes = 256 * 512 + 4 * 2 * 4;
         // 512 MiB in 2^29 / 32 ns are 32 GB/s.
@@ -134,5 +135,75 @@ class SummaryTest {
         assertEquals("GFLOP/s", row.unit());
         assertEquals(378, row.limit(), 1e-9);
         assertEquals(0.5, row.ratioToLimit(), 1e-12);
+    }
+
+    private static Map<Case, Measurement> withProbes(Case c, double nanos) {
+        Case read = Case.of("ProbeBenchmark.read", "threads", 2);
+        Case fma = Case.of("ProbeBenchmark.fma", "threads", 2);
+        return Map.of(c, new Measurement(c, nanos, 0, 0, 3e8), read,
+                new Measurement(read, (1 << 29) / 32.0, 0, 0, 3e8), fma,
+                new Measurement(fma, FmaProbe.flops(2) / 500, 0, 0, 3e8));
+    }
+
+    @Test
+    void theRooflineIsTheLowerOfArithmeticAndReading() {
+        Limits l = new Limits(500, 32, Double.NaN);
+        // A head has 2 * (576 + 512) operations for a token, a token 1152 bytes, or 656 in FP8.
+        AttentionWork one = AttentionWork.decode(1, 8, 1000, CacheFormat.BF16);
+        assertEquals(8 * 1000 * 2176.0, one.flops());
+        assertEquals(8 * 1000 * 1152.0, one.bytes());
+        assertEquals(8 * 1000 * 656.0, AttentionWork.decode(1, 8, 1000, CacheFormat.FP8).bytes());
+        assertEquals(32 * 2176 / 1152.0, l.roofline(one), 1e-9);
+        assertTrue(l.readingLimits(one));
+        AttentionWork v3 = AttentionWork.decode(128, 1, 1000, CacheFormat.BF16);
+        assertEquals(500, l.roofline(v3));
+        assertEquals(128 * 32 * 2176 / 1152.0, l.reading(v3), 1e-9);
+        assertTrue(Double.isNaN(new Limits(Double.NaN, Double.NaN, Double.NaN).roofline(v3)));
+    }
+
+    @Test
+    void aCacheWithoutLatentsIsSoManyTimesAsLarge() {
+        double latent = AttentionWork.decode(128, 1, 8192, CacheFormat.BF16).bytes();
+        assertEquals(71.1, AttentionWork.uncompressedBytes(128, 8192) / latent, 0.05);
+        assertEquals(8.9, AttentionWork.uncompressedBytes(16, 8192) / latent, 0.05);
+    }
+
+    @Test
+    void decodingGivesOneObjectOfTheDocumentedForm() {
+        Case c = Case.of("MlaBenchmark.decode", "backend", "cpu", "threads", 2, "heads", 16, "batch", 8, "context",
+                1024, "cache", "FP8");
+        Map<String, Object> json = Row.of(withProbes(c, 8 * 1024 * 16 * 2176 / 250.0)).getFirst().toJson();
+        assertEquals(KEYS, List.copyOf(json.keySet()));
+        assertEquals("mla.decode", json.get("benchmark"));
+        assertEquals("{\"heads\": 16, \"batch\": 8, \"context\": 1024, \"cache\": \"FP8\"}",
+                Json.write(json.get("params")).strip());
+        assertEquals("GFLOP/s", json.get("unit"));
+        assertEquals(250, (Double) json.get("value"), 1e-9);
+        assertEquals(500, (Double) json.get("limit"), 1e-9);
+        assertEquals("FP32 FMA peak", json.get("limitKind"));
+        assertEquals(0.5, (Double) json.get("ratioToLimit"), 1e-12);
+        assertNull(json.get("peerKind"));
+    }
+
+    @Test
+    void aPromptIsWorkForThePairsThatAreSeen() {
+        Case c = Case.of("MlaBenchmark.prefill", "backend", "cpu", "threads", 2, "heads", 16, "tokens", 512, "dtype",
+                "F32");
+        Row row = Row.of(withProbes(c, 2.0 * 16 * 320 * 131328 / 125)).getFirst();
+        assertEquals("GFLOP/s", row.unit());
+        assertEquals(125, row.value(), 1e-9);
+        assertEquals(0.25, row.ratioToLimit(), 1e-12);
+        assertEquals("FP32 FMA peak", row.limitKind());
+    }
+
+    @Test
+    void weightsOfHeadsAreBytes() {
+        Case c = Case.of("MlaBenchmark.absorb", "backend", "cpu", "threads", 2, "tokens", 8, "heads", 128,
+                "weight", "UK");
+        Row row = Row.of(withProbes(c, 2.0 * 128 * 512 * 128 / 8)).getFirst();
+        assertEquals("GB/s", row.unit());
+        assertEquals(8, row.value(), 1e-9);
+        assertEquals(0.25, row.ratioToLimit(), 1e-12);
+        assertEquals("read bandwidth", row.limitKind());
     }
 }

@@ -21,8 +21,14 @@ public final class TinyRun {
                 Case.of("QuantizeBenchmark.quantize", "backend", "scalar", "threads", 1, "granularity", "BLOCK_1X128",
                         "dtype", "BF16", "rows", 128, "columns", 256),
                 Case.of("QuantizeBenchmark.cast", "backend", "scalar", "threads", 1, "granularity", "BLOCK_1X128",
-                        "dtype",
-                        "F32", "rows", 128, "columns", 256));
+                        "dtype", "F32", "rows", 128, "columns", 256),
+                Case.of("MlaBenchmark.decode", "backend", "scalar", "threads", 1, "heads", 1, "batch", 1, "context",
+                        8192, "cache", "BF16"),
+                Case.of("MlaBenchmark.prefill", "backend", "scalar", "threads", 1, "heads", 2, "tokens", 16, "dtype",
+                        "F32"),
+                Case.of("MlaBenchmark.compress", "backend", "scalar", "threads", 1, "n", 704, "k", 256),
+                Case.of("MlaBenchmark.absorb", "backend", "scalar", "threads", 1, "tokens", 65, "heads", 1, "weight",
+                        "UK"));
     }
 
     private static Case gemm(String pairing, long m, int threads) {
