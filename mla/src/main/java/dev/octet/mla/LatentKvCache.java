@@ -303,8 +303,8 @@ public final class LatentKvCache implements AutoCloseable {
                             + use.sequences()[i].length + "; extend reserves places for more");
                 }
             }
-            claim(use, from, lengths(use.sequences()));
-            Mla.write(latent, ropeKeys, latents(layer, use.sequences(), lengths(use.sequences())), from);
+            claim(use, from, use.lengths());
+            Mla.write(latent, ropeKeys, latents(layer, use.sequences(), use.lengths()), from);
         }
     }
 
@@ -335,7 +335,7 @@ public final class LatentKvCache implements AutoCloseable {
             int before = sequence.length;
             extend(use, new int[] {(int) tokens});
             try {
-                Mla.write(latent, ropeKeys, latents(0, use.sequences(), lengths(use.sequences())), new int[] {before});
+                Mla.write(latent, ropeKeys, latents(0, use.sequences(), use.lengths()), new int[] {before});
             } catch (RuntimeException | Error e) {
                 use.truncate(before);
                 throw e;
@@ -389,7 +389,7 @@ public final class LatentKvCache implements AutoCloseable {
                 Sequence s = use.sequences()[i];
                 pages[i] = Arrays.copyOf(s.table, Math.ceilDiv(s.length, pageSize));
             }
-            CacheFile.save(file, this, layers, pages, lengths(use.sequences()));
+            CacheFile.save(file, this, layers, pages, use.lengths());
         }
     }
 
@@ -409,7 +409,7 @@ public final class LatentKvCache implements AutoCloseable {
     Lease lease(int layer, List<Sequence> sequences) {
         requireLayer(layer);
         PageTables.Use use = use(sequences);
-        return new Lease(use, latents(layer, use.sequences(), lengths(use.sequences())));
+        return new Lease(use, latents(layer, use.sequences(), use.lengths()));
     }
 
     /** Keeps sequences from being changed while a backend works on them. */
@@ -441,14 +441,6 @@ public final class LatentKvCache implements AutoCloseable {
         return new PagedLatents(format, kvLoraRank, ropeDim, layers[layer], tables, lengths);
     }
 
-    private static int[] lengths(Sequence[] all) {
-        int[] lengths = new int[all.length];
-        for (int i = 0; i < all.length; i++) {
-            lengths[i] = all[i].length;
-        }
-        return lengths;
-    }
-
     private PageTables.Use use(List<Sequence> wanted) {
         PageTables.Use use = tables.use(wanted);
         try {
@@ -472,7 +464,7 @@ public final class LatentKvCache implements AutoCloseable {
      * works on it; see {@link LatentKvCache}.
      */
     public static final class Sequence implements AutoCloseable {
-        private final PageTables tables;
+        final PageTables tables;
         private final int number;
         // Guarded by the tables' lock, or in the hands of the thread that is the user.
         int[] table;
@@ -537,10 +529,6 @@ public final class LatentKvCache implements AutoCloseable {
             tables.close(this);
         }
 
-        boolean isOf(PageTables other) {
-            return tables == other;
-        }
-
         /** {@return which sequence of its cache this is, counted as they were opened} */
         @Override
         public String toString() {
@@ -579,15 +567,10 @@ public final class LatentKvCache implements AutoCloseable {
         Mla.requireDevice(device(), "ropeKeys", ropeKeys);
         requireAccess("latent", latent);
         requireAccess("ropeKeys", ropeKeys);
-        if (written && device().equals(Device.CPU)) {
-            requireWritable("latent", latent);
-            requireWritable("ropeKeys", ropeKeys);
-        }
-    }
-
-    private static void requireWritable(String name, Tensor t) {
-        if (t.segment().isReadOnly()) {
-            throw new IllegalArgumentException(name + " is read-only, it is to be written");
+        if (written && device().equals(Device.CPU)
+                && (latent.segment().isReadOnly() || ropeKeys.segment().isReadOnly())) {
+            throw new IllegalArgumentException(
+                    (latent.segment().isReadOnly() ? "latent" : "ropeKeys") + " is read-only, it is to be written");
         }
     }
 

@@ -160,7 +160,7 @@ final class PageTables {
 
     private void checkFree(Sequence[] all, int index) {
         Sequence s = Objects.requireNonNull(all[index], "a sequence");
-        if (!s.isOf(this)) {
+        if (s.tables != this) {
             throw new IllegalArgumentException("sequences[" + index + "] is of another cache");
         }
         for (int i = 0; s.user != null && i < index; i++) {
@@ -183,6 +183,11 @@ final class PageTables {
         /** The sequences, not to be changed. */
         Sequence[] sequences() {
             return all;
+        }
+
+        /** How many tokens each has, as a new array. */
+        int[] lengths() {
+            return Arrays.stream(all).mapToInt(s -> s.length).toArray();
         }
 
         /**

@@ -59,6 +59,25 @@ class LatentKvCacheTest {
         return LatentKvCache.allocate(rank, 64, format, layers, pages, pageSize);
     }
 
+    /** The module's page has this, and the picture of its pages. */
+    @Test
+    void theExample() {
+        int tokens = 6;
+        try (LatentKvCache cache = LatentKvCache.allocate(MlaConfig.V3, CacheFormat.FP8, 2, 4, 4);
+                Tensor latent = tensor(tokens, 512, 1); Tensor ropeKeys = tensor(tokens, 64, 1)) {
+            LatentKvCache.Sequence a = cache.open();
+            cache.extend(List.of(a), tokens);
+            for (int layer = 0; layer < cache.layers(); layer++) {
+                cache.write(layer, List.of(a), new int[] {tokens}, latent, ropeKeys);
+            }
+            LatentKvCache.Sequence b = a.fork();
+            cache.extend(List.of(b), 1);
+            assertArrayEquals(new int[] {0, 1}, a.table);
+            assertArrayEquals(new int[] {0, 2}, b.table);
+            assertEquals(1, cache.freePages());
+        }
+    }
+
     // ---------------------------------------------------------------------------------------------- pages
 
     @Test
