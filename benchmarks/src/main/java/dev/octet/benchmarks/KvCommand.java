@@ -13,7 +13,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -28,7 +30,7 @@ import picocli.CommandLine.Spec;
         footer = {"", "octet kv --config DIR/config.json --context 32768 --batch 8 --memory 640GiB",
             "octet kv --layers 80 --kv-heads 8 --head-dim 128 --bits 4",
             "octet kv --layers 61 --latent 512 --rope-dim 64 --format fp8"})
-public final class KvCommand implements Runnable {
+public final class KvCommand implements Callable<Integer> {
     /** How values are stored. */
     enum Format {
         BF16, FP8;
@@ -123,9 +125,15 @@ public final class KvCommand implements Runnable {
     public KvCommand() {}
 
     @Override
-    public void run() {
+    public Integer call() {
         try {
             print(spec.commandLine().getOut(), sizes());
+            return CommandLine.ExitCode.OK;
+        } catch (IOException e) { // about the file, which a list of the options would not explain
+            PrintWriter err = spec.commandLine().getErr();
+            err.println("octet: " + e.getMessage());
+            err.flush();
+            return CommandLine.ExitCode.USAGE;
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), String.valueOf(e.getMessage()), e);
         }
@@ -133,7 +141,7 @@ public final class KvCommand implements Runnable {
 
     // ---------------------------------------------------------------------------------------------- models
 
-    private Map<String, KvCacheSize> sizes() {
+    private Map<String, KvCacheSize> sizes() throws IOException {
         if (config != null && dimensions != null) {
             throw new IllegalArgumentException("--config and --layers exclude each other: the file has the dimensions");
         }
@@ -152,15 +160,15 @@ public final class KvCommand implements Runnable {
         return window == null ? size : size.withWindow(window);
     }
 
-    private KvCacheSize read(Path file) {
+    private KvCacheSize read(Path file) throws IOException {
         try {
             return KvCacheSize.read(file, format.ofCache());
         } catch (NoSuchFileException e) {
-            throw new IllegalArgumentException("--config: " + file + " does not exist", e);
+            throw new IOException("--config: " + file + " does not exist", e);
         } catch (IOException e) {
             String message = String.valueOf(e.getMessage());
-            throw new IllegalArgumentException(
-                    "--config: " + (message.startsWith(file.toString()) ? message : file + ": " + message), e);
+            String named = message.startsWith(file.toString()) ? message : file + ": " + message;
+            throw new IOException("--config: " + named, e);
         }
     }
 

@@ -130,7 +130,7 @@ class KvCommandTest {
     void aWrongFileIsNamedWithTheField(@TempDir Path folder) throws IOException {
         Path file = Files.writeString(folder.resolve("config.json"), V2_LITE.replace("512", "0"));
         assertEquals(2, run("--config", file.toString()));
-        assertTrue(err.toString().contains("--config: " + file + ": kv_lora_rank is 0"), err::toString);
+        assertEquals("octet: --config: " + file + ": kv_lora_rank is 0, it must be positive", err.toString().strip());
         assertEquals(2, run("--config", folder.toString()));
         assertTrue(err.toString().contains("--config: " + folder), err::toString);
         assertFalse(err.toString().contains("\tat "), err::toString);
