@@ -72,8 +72,8 @@ class LatentKvCacheTest {
             }
             LatentKvCache.Sequence b = a.fork();
             cache.extend(List.of(b), 1);
-            assertArrayEquals(new int[] {0, 1}, a.table);
-            assertArrayEquals(new int[] {0, 2}, b.table);
+            assertArrayEquals(new int[] {0, 1}, Arrays.copyOf(a.table, 2));
+            assertArrayEquals(new int[] {0, 2}, Arrays.copyOf(b.table, 2));
             assertEquals(1, cache.freePages());
         }
     }
