@@ -109,7 +109,12 @@ record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, in
 
     /** Makes all tensors; equal calls make equal ones. */
     Data data(Arena arena) {
-        return data(arena, LatentPages.gaussian(new SplittableRandom(seed ^ 0xCAC4E), kvLoraRank, ropeDim, lengths));
+        return data(arena, records());
+    }
+
+    /** What is cached, before it is rounded. */
+    float[][][] records() {
+        return LatentPages.gaussian(new SplittableRandom(seed ^ 0xCAC4E), kvLoraRank, ropeDim, lengths);
     }
 
     /** The same with these records in the cache. */
