@@ -30,7 +30,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class AttentionBitsTest {
     /** Long and short sequences, so that kernels split some and not others. */
     private static DecodeCase mixed(long seed) {
-        return DecodeCase.plain(seed, 16, 3000, 7, 0, 200, 1025).withQueries(2, 1, 1, 3, 1)
+        return DecodeCase.plain(seed, 6, 3000, 7, 0, 200, 1025).withQueries(2, 1, 1, 3, 1)
                 .withFormat(CacheFormat.values()[(int) seed % 3]).withOptions(AttentionOptions.causal(0.1f));
     }
 
@@ -70,7 +70,7 @@ class AttentionBitsTest {
     @ParameterizedTest
     @MethodSource("backends")
     void everyPoolGivesTheSameBits(MlaBackend backend) {
-        PrefillCase prefill = PrefillCase.plain(3, 3, new int[] {130, 1, 70}, new int[] {130, 2000, 300});
+        PrefillCase prefill = PrefillCase.plain(3, 3, new int[] {130, 1, 70}, new int[] {130, 1500, 300});
         try (Arena arena = Arena.ofShared()) {
             PrefillCase.Data prefillData = prefill.data(arena);
             byte[] prefillBits = bits(prefill, prefillData, backend, Execution.shared());

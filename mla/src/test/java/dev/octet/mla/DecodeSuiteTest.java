@@ -109,7 +109,7 @@ class DecodeSuiteTest {
         List<DecodeCase> cases = new ArrayList<>();
         cases.add(DecodeCase.plain(1, 3, 4097));
         cases.add(DecodeCase.plain(2, 3, 9000, 1, 500).withQueries(2, 1, 2));
-        cases.add(DecodeCase.plain(3, 16, 4097).withFormat(CacheFormat.FP8));
+        cases.add(DecodeCase.plain(3, 7, 4097).withFormat(CacheFormat.FP8));
         cases.add(DecodeCase.plain(4, 1, 9000).withFormat(CacheFormat.FP8_FP32_SCALE).withPages(100)
                 .withOptions(AttentionOptions.causal(0.1f).withWindow(5000)));
         cases.add(DecodeCase.plain(5, 128, 4097).withTypes(DType.BF16, DType.BF16));
