@@ -1,5 +1,6 @@
 package dev.octet.benchmarks.peer;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -8,8 +9,11 @@ import dev.octet.core.DType;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.mla.AttentionOptions;
+import dev.octet.mla.CacheFormat;
+import dev.octet.mla.LatentKvCache;
 import dev.octet.mla.Mla;
 import dev.octet.mla.Ragged;
+import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -62,6 +66,60 @@ class TorchAttentionTest {
                 }
             }
         }
+    }
+
+    /** What decoding is held against is the same model's attention, with keys and values instead of latents. */
+    @ParameterizedTest
+    @CsvSource({"SDPA", "PADDED_SDPA", "MATMULS"})
+    void decodingOverLatentsAnswersAsThePeerOverTheirKeysAndValues(TorchAttention.Form form) {
+        int tokens = 70;
+        int rank = 512;
+        SplittableRandom random = new SplittableRandom(7);
+        Mla mla = Mla.on("reference");
+        try (Tensor query = random(random, DType.F32, 1, HEADS, TorchAttention.QUERY_DIM);
+                Tensor latents = random(random, DType.BF16, tokens, rank);
+                Tensor rope = random(random, DType.BF16, tokens, ROPE);
+                Tensor uk = random(random, DType.F32, HEADS, NOPE, rank);
+                Tensor uv = random(random, DType.F32, HEADS, TorchAttention.VALUE_DIM, rank);
+                Tensor shared = repeated(latents);
+                Tensor keys = Tensor.allocate(DType.F32, Shape.of(tokens, HEADS, NOPE));
+                Tensor values = Tensor.allocate(DType.F32, Shape.of(tokens, HEADS, TorchAttention.VALUE_DIM));
+                Tensor absorbed = Tensor.allocate(DType.F32, Shape.of(1, HEADS, rank + ROPE));
+                Tensor sums = Tensor.allocate(DType.F32, Shape.of(1, HEADS, rank));
+                Tensor out = Tensor.allocate(DType.F32, Shape.of(1, HEADS, TorchAttention.VALUE_DIM));
+                LatentKvCache cache = LatentKvCache.allocate(rank, ROPE, CacheFormat.BF16, 1, 2, 64)) {
+            mla.projectHeads(shared, uk, keys);
+            mla.projectHeads(shared, uv, values);
+            LatentKvCache.Sequence sequence = cache.open();
+            cache.append(sequence, latents, rope);
+            mla.projectHeads(query.slice(2, 0, NOPE), uk.transpose(1, 2), absorbed.slice(2, 0, rank));
+            absorbed.slice(2, rank, rank + ROPE).copyFrom(query.slice(2, NOPE, TorchAttention.QUERY_DIM));
+            // Keys are long as they are; with this scale no key has all the weight.
+            float scale = 0.002f;
+            AttentionOptions options = AttentionOptions.causal(scale);
+            mla.decode(absorbed, cache, 0, List.of(sequence), new int[] {1}, options, sums, null);
+            mla.projectHeads(sums, uv, out);
+            float[] scaled = byHead(query, null);
+            for (int i = 0; i < scaled.length; i++) {
+                scaled[i] *= scale;
+            }
+            try (TorchAttention peer = TorchAttention.of(form, DType.F32, 1, HEADS, scaled, byHead(keys, rope),
+                    byHead(values, null))) {
+                assertArrayEquals(byHead(out, null), peer.result(), 2e-4f);
+            }
+        }
+    }
+
+    /** {@code [tokens, HEADS, d]}, for each head the same. */
+    private static Tensor repeated(Tensor latents) {
+        Tensor all = Tensor.allocate(DType.F32, Shape.of(latents.dim(0), HEADS, latents.dim(1)));
+        for (int h = 0; h < HEADS; h++) {
+            float[] head = latents.toFloatArray();
+            try (Tensor one = Tensor.of(head, latents.dim(0), 1, latents.dim(1))) {
+                all.slice(1, h, h + 1).copyFrom(one);
+            }
+        }
+        return all;
     }
 
     private static Tensor random(SplittableRandom random, DType dtype, long... shape) {
