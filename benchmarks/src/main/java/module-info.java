@@ -4,6 +4,7 @@
 module dev.octet.benchmarks {
     requires dev.octet.fp8;
     requires dev.octet.mla;
+    requires dev.octet.moe;
     requires static org.jspecify;
     requires static jdk.incubator.vector;
     requires java.desktop;
