@@ -3,8 +3,8 @@ package dev.octet.mla;
 import dev.octet.fp8.Fp8Codec;
 
 /**
- * How one token lies in a {@link LatentKvCache}: a record of consecutive bytes, little-endian, with the normalised latent
- * (kvLoraRank values, 512 in all DeepSeek models) first and the shared rotary key (64 values) last.
+ * How one token lies in a {@link LatentKvCache}: a record of consecutive bytes, little-endian, with the normalised
+ * latent (kvLoraRank values, 512 in all DeepSeek models) first and the shared rotary key (64 values) last.
  *
  * <pre>
  *                      latent                 scales                       rotary key

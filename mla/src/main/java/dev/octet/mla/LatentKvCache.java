@@ -297,10 +297,11 @@ public final class LatentKvCache implements AutoCloseable {
         try (PageTables.Use use = use(sequences)) {
             int[] from = new int[count.length];
             for (int i = 0; i < count.length; i++) {
-                from[i] = use.sequences()[i].length - count[i];
+                Sequence s = use.sequences()[i];
+                from[i] = s.length - count[i];
                 if (from[i] < 0) {
-                    throw new IllegalArgumentException("tokens[" + i + "] is " + count[i] + ", " + use.sequences()[i] + " has "
-                            + use.sequences()[i].length + "; extend reserves places for more");
+                    throw new IllegalArgumentException("tokens[" + i + "] is " + count[i] + ", " + s + " has "
+                            + s.length + "; extend reserves places for more");
                 }
             }
             claim(use, from, use.lengths());
@@ -574,7 +575,7 @@ public final class LatentKvCache implements AutoCloseable {
         }
     }
 
-    /** Kernels go by addresses, and nothing there would notice a thread that may not touch a confined arena's memory. */
+    /** Kernels go by addresses, where nothing would notice that memory belongs to another thread's confined arena. */
     private void requireAccess(String name, Tensor t) {
         if (device().equals(Device.CPU) && !t.segment().isAccessibleBy(Thread.currentThread())) {
             throw new WrongThreadException(name + " is in the memory of a confined arena, which belongs to another"

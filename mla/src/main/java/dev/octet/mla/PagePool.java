@@ -15,7 +15,7 @@ final class PagePool {
         free = new int[pages];
         freeCount = pages;
         for (int i = 0; i < pages; i++) {
-            free[i] = pages - 1 - i; // pages taken one after the other lie one after the other, as a prefetcher likes it
+            free[i] = pages - 1 - i; // taken one after the other they lie so too, as a prefetcher likes it
         }
     }
 

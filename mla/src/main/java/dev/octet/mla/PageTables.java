@@ -12,8 +12,8 @@ import java.util.Set;
  * The sequences of a cache and the pages that they have. One lock guards all of it and is held for bookkeeping only,
  * never while records are read, written or copied: what keeps two threads from one sequence meanwhile is its user.
  *
- * <p>Records of a page with several references never change. Whoever wants to write takes another page, copies, and only
- * then gives up its reference to the first, so that nobody takes it for his alone too early.
+ * <p>Records of a page with several references never change. Whoever wants to write takes another page, copies, and
+ * only then gives up the reference to the first, so that no other owner takes it for his alone too early.
  */
 final class PageTables {
     /** Stands for all tokens of a sequence. */

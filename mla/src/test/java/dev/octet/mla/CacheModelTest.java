@@ -116,7 +116,7 @@ class CacheModelTest {
             return references;
         }
 
-        /** Runs what claims pages for tokens from {@code from}, and does the same in the model; false if there are none. */
+        /** Runs what claims pages for tokens from {@code from}, and claims them in the model; false if they run out. */
         private boolean claim(List<Entry> some, int[] from, int[] to, Runnable operation) {
             Map<Object, Integer> references = references();
             int free = pages - references.size();

@@ -3,7 +3,7 @@ package dev.octet.mla;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** A token's record made without any code of the library: by search among all codes, and in double where it is exact. */
+/** A token's record made without any code of the library: by search among all codes, in double where it is exact. */
 final class CacheRecord {
     private CacheRecord() {}
 

@@ -124,7 +124,8 @@ class RecordTest {
                 for (int i = 0; i < y.length; i++) {
                     float rounded = latentType == DType.F32 ? y[i] : Float.intBitsToFloat(CacheRecord.bf16(y[i]) << 16);
                     float wanted = Float.isNaN(rounded) && format != CacheFormat.BF16 ? Float.NaN : rounded;
-                    assertEquals(Float.floatToRawIntBits(wanted), Float.floatToRawIntBits(read[i]), what + " read " + i);
+                    assertEquals(Float.floatToRawIntBits(wanted), Float.floatToRawIntBits(read[i]),
+                            what + " read " + i);
                 }
                 float[] keys = ropeBack.values();
                 for (int i = 0; i < k.length; i++) {
@@ -186,7 +187,7 @@ class RecordTest {
     void fp8ByHand(String name) {
         float[] x = new float[128];
         float[] values = {1f, -0.5f, 0.3f, 0x1p-18f, 0x1.8p-17f, -0f, 0x1p-14f, -0x1.fp-1f};
-        // 256, -128, 76.8 (80 is nearest), 2^-10 (a tie, to 0), 1.5 * 2^-9 (a tie, to 2), -0, 2^-6, -248 (a tie, to 256)
+        // 256, -128, 76.8 (80 is nearest), 2^-10 (a tie, to 0), 1.5 * 2^-9 (a tie, to 2), -0, 2^-6, -248 (a tie, 256)
         System.arraycopy(values, 0, x, 0, values.length);
         float[] k = {1f, -2f, 0x1.01p0f, 0x1.03p0f, 0x1.030002p0f}; // the third and fourth are ties
         assertRecord(name, CacheFormat.FP8, x, k, "78F06A00028008F8" + "00".repeat(120) + "0000803B"
@@ -208,7 +209,7 @@ class RecordTest {
         assertRecord(name, CacheFormat.FP8_FP32_SCALE, x, new float[0], codes + "0000803F0000803F");
     }
 
-    /** A tile of zeros, and amax around 448e-4, where FlashMLA's clamp ends: 2^-13 = 1.2207e-4 holds up to 0.0546875. */
+    /** A tile of zeros, and amax around 448e-4, where FlashMLA's clamp ends: 2^-13 = 1.22e-4 holds up to 0.0546875. */
     @ParameterizedTest
     @MethodSource("dev.octet.mla.TestedBackends#names")
     void smallTiles(String name) {
@@ -268,8 +269,9 @@ class RecordTest {
                 if (dtype == DType.BF16 && !Arrays.equals(x, latent.toFloatArray())) {
                     continue; // no BF16 has these values
                 }
-                MlaBackends.FOUND.named(name).write(latent, ropeKeys, new PagedLatents(format, x.length, k.length, memory,
-                        new int[][] {{0}}, new int[] {1}), new int[] {0}, Execution.shared());
+                PagedLatents one = new PagedLatents(format, x.length, k.length, memory, new int[][] {{0}},
+                        new int[] {1});
+                MlaBackends.FOUND.named(name).write(latent, ropeKeys, one, new int[] {0}, Execution.shared());
                 MemorySegment s = memory.segment();
                 assertEquals(hex, HexFormat.of().withUpperCase().formatHex(s.toArray(ValueLayout.JAVA_BYTE)),
                         name + " " + format + " from " + dtype);
