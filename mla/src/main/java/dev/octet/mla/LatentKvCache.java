@@ -385,11 +385,8 @@ public final class LatentKvCache implements AutoCloseable {
      */
     public void save(Path file, List<Sequence> sequences) throws IOException {
         try (PageTables.Use use = use(sequences)) {
-            int[][] pages = new int[use.sequences().length][];
-            for (int i = 0; i < pages.length; i++) {
-                Sequence s = use.sequences()[i];
-                pages[i] = Arrays.copyOf(s.table, Math.ceilDiv(s.length, pageSize));
-            }
+            int[][] pages = Arrays.stream(use.sequences())
+                    .map(s -> Arrays.copyOf(s.table, Math.ceilDiv(s.length, pageSize))).toArray(int[][]::new);
             CacheFile.save(file, this, layers, pages, use.lengths());
         }
     }
