@@ -77,7 +77,7 @@ public final class LatentCommand implements Runnable {
             prepareFolders();
             LatentStudy study;
             try (MiniLm model = MiniLm.load()) {
-                study = LatentStudy.run(model, MiniLm.tokenizer(), Sentences.forLatents(),
+                study = LatentStudy.run(model, MiniLm.tokenizer(), Sentences.forLatents(), layer,
                         java.util.Arrays.stream(ranks).sorted().distinct().toArray(),
                         cache == Cache.BF16 ? DType.BF16 : DType.F32,
                         FactorOptions.DEFAULT.with(weighting).withRidge(ridge), CpuPool.shared(), progress::show);
@@ -86,9 +86,9 @@ public final class LatentCommand implements Runnable {
             } finally {
                 progress.clear();
             }
-            new LatentReport(out, study).print(layer);
+            new LatentReport(out, study).print();
             if (plot != null) {
-                LatentPlot.write(study, layer, plot);
+                LatentPlot.write(study, plot);
             }
             if (report != null) {
                 write(study, report, command);
@@ -135,7 +135,7 @@ public final class LatentCommand implements Runnable {
 
     private void write(LatentStudy study, Path folder, CommandSpec command) throws IOException {
         StringWriter text = new StringWriter();
-        new LatentReport(new PrintWriter(text), study).print(layer);
+        new LatentReport(new PrintWriter(text), study).print();
         StringBuilder page = new StringBuilder("# A latent cache for MiniLM\n\n| what | value |\n|---|---|\n");
         List<String> args = command.root().commandLine().getParseResult().originalArgs();
         RunInfo.machine("./octet " + String.join(" ", args)).forEach((name, value) ->
@@ -145,6 +145,6 @@ public final class LatentCommand implements Runnable {
                 .append("```\n\n![Attention-output error against cache bytes per token](latent.png)\n");
         Files.writeString(folder.resolve("report.md"), page);
         Files.writeString(folder.resolve("latent.csv"), LatentReport.csv(study));
-        LatentPlot.write(study, layer, folder.resolve("latent.png"));
+        LatentPlot.write(study, folder.resolve("latent.png"));
     }
 }

@@ -11,7 +11,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.XYChartBuilder;
@@ -36,13 +35,12 @@ final class LatentPlot {
      * Writes the plot.
      *
      * @param study what to show
-     * @param layer from 1, or null for all together
      * @param file a name that ends in {@code .png}, in a folder that is there
      */
-    static void write(LatentStudy study, @Nullable Integer layer, Path file) throws IOException {
+    static void write(LatentStudy study, Path file) throws IOException {
         System.setProperty("java.awt.headless", "true");
         XYChart chart = new XYChartBuilder().width(900).height(520)
-                .title("all-MiniLM-L6-v2, " + (layer == null ? "6 layers" : "layer " + layer)
+                .title("all-MiniLM-L6-v2, " + (study.layer() == null ? "6 layers" : "layer " + study.layer())
                         + ": keys and values through a latent in " + study.cache())
                 .xAxisTitle("cache bytes per token").yAxisTitle("relative error of the attention output, %").build();
         Styler styler = chart.getStyler();
@@ -56,21 +54,19 @@ final class LatentPlot {
         chart.getStyler().setXAxisMin(0.0);
         for (Map.Entry<Method, Curve> m : study.curves().entrySet()) {
             Curve c = m.getValue();
-            List<LatentError> errors = layer == null ? c.total() : c.layers().get(layer - 1);
+            List<LatentError> errors = c.total();
             boolean free = m.getKey() == Method.DATA_FREE;
             series(chart, m.getKey().label(), errors.stream().map(e -> (double) e.bytesPerToken()).toList(),
                     errors.stream().map(e -> percent(e.output().relative())).toList(), free ? FREE : AWARE,
                     free ? SeriesMarkers.SQUARE : SeriesMarkers.CIRCLE);
         }
-        if (layer == null) {
-            List<LatentError> any = study.curves().values().iterator().next().total();
-            String name = String.format(Locale.ROOT, "keys and values themselves, %,d bytes per token",
-                    any.getFirst().uncompressedBytesPerToken());
-            double y = percent(study.uncompressed().relative());
-            XYSeries line = series(chart, name, List.of(0.0, (double) any.getLast().bytesPerToken()), List.of(y, y),
-                    UNCOMPRESSED, SeriesMarkers.NONE);
-            line.setLineStyle(DASHES);
-        }
+        List<LatentError> any = study.curves().values().iterator().next().total();
+        String name = String.format(Locale.ROOT, "keys and values themselves, %,d bytes per token",
+                any.getFirst().uncompressedBytesPerToken());
+        double y = percent(study.uncompressed().relative());
+        XYSeries line = series(chart, name, List.of(0.0, (double) any.getLast().bytesPerToken()), List.of(y, y),
+                UNCOMPRESSED, SeriesMarkers.NONE);
+        line.setLineStyle(DASHES);
         BitmapEncoder.saveBitmap(chart, file.toString(), BitmapEncoder.BitmapFormat.PNG);
     }
 

@@ -7,7 +7,6 @@ import java.io.PrintWriter;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 
 /** Prints a {@link LatentStudy} for people, at most 112 columns wide, and as comma-separated values. */
 final class LatentReport {
@@ -27,12 +26,8 @@ final class LatentReport {
         return java.util.Objects.requireNonNull(study.curves().get(method));
     }
 
-    /**
-     * Prints everything, or one layer.
-     *
-     * @param layer from 1, or null for all
-     */
-    void print(@Nullable Integer layer) {
+    /** Prints everything. */
+    void print() {
         line("all-MiniLM-L6-v2: 6 attention layers of 12 heads with 32 channels, hidden width 384, no rotary embedding.");
         line("In each layer the projections to keys and values, 768 x 384, become one projection to a latent of some rank");
         line("and one back; only the latent is cached, in %s.", s.cache());
@@ -45,12 +40,12 @@ final class LatentReport {
                     case PLAIN -> "by element";
                     case BALANCED -> "relative to their size";
                 }, s.heldOut().sentences(), s.heldOut().tokens());
-        if (layer == null) {
+        if (s.layer() == null) {
             together();
             byLayer();
             summary();
         } else {
-            alone(layer);
+            alone(s.layer());
         }
         out.flush();
     }
@@ -102,8 +97,8 @@ final class LatentReport {
     }
 
     private void alone(int layer) {
-        List<LatentError> a = free.layers().get(layer - 1);
-        List<LatentError> b = aware.layers().get(layer - 1);
+        List<LatentError> a = free.layers().getFirst();
+        List<LatentError> b = aware.layers().getFirst();
         title("Layer " + layer + ", against " + a.getFirst().uncompressedBytesPerToken()
                 + " B per token of keys and values");
         line("                 ----------------- data-free ----------------    -------------- activation-aware -------------");
@@ -119,6 +114,8 @@ final class LatentReport {
             line("%s", row);
         }
         line("  calc_diff is 1 - 2 x.y / (x.x + y.y) of the outputs.");
+        line("Keys and values themselves in %s: output error %s, by rounding alone.", s.cache(),
+                percent(s.uncompressed().relative()).strip());
     }
 
     private void summary() {
@@ -155,13 +152,18 @@ final class LatentReport {
         for (Map.Entry<Method, Curve> m : study.curves().entrySet()) {
             Curve c = m.getValue();
             for (int l = 0; l <= c.layers().size(); l++) {
-                List<LatentError> errors = l == 0 ? c.total() : c.layers().get(l - 1);
+                boolean all = l == 0;
+                if (all && study.layer() != null) {
+                    continue;
+                }
+                int number = study.layer() == null ? l : study.layer();
+                List<LatentError> errors = all ? c.total() : c.layers().get(l - 1);
                 for (int r = 0; r < errors.size(); r++) {
                     LatentError e = errors.get(r);
                     csv.append(String.format(Locale.ROOT, "%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.6g,%.6g,%s%n",
-                            m.getKey().label(), l, e.rank(), e.bytesPerToken(), e.uncompressedBytesPerToken(),
+                            m.getKey().label(), number, e.rank(), e.bytesPerToken(), e.uncompressedBytesPerToken(),
                             e.weights().relative(), e.keys().relative(), e.values().relative(), e.output().relative(),
-                            e.output().calcDiff(), l > 0 ? ","
+                            e.output().calcDiff(), !all ? ","
                                     : String.format(Locale.ROOT, "%.6f,%.6f", c.meanCosine()[r], c.leastCosine()[r])));
                 }
             }

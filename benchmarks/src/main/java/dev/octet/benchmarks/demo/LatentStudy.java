@@ -20,21 +20,23 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What a cache of latents does to MiniLM: its six attention layers factorised by both methods, measured on sentences that
- * neither has seen.
+ * What a cache of latents does to MiniLM: its six attention layers, or one of them, factorised by both methods and measured
+ * on sentences that neither has seen.
  *
+ * @param layer the one layer that was looked at, from 1, or null for all
  * @param calibration the sample's size
  * @param heldOut what was measured on
  * @param cache the format of latents, keys and values in a cache
  * @param options of the factorisation by activations; its weighting holds for both
  * @param ranks in ascending order
- * @param uncompressed the error of the outputs of all layers when keys and values themselves are cached
+ * @param uncompressed the error of the outputs of these layers when keys and values themselves are cached
  * @param curves by method
  */
-record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOptions options, int[] ranks,
-        SquaredError uncompressed, Map<Method, Curve> curves) {
+record LatentStudy(@Nullable Integer layer, Sample calibration, Sample heldOut, DType cache, FactorOptions options,
+        int[] ranks, SquaredError uncompressed, Map<Method, Curve> curves) {
     /** Every so many sentences one is kept from the calibration: a fixed split. */
     static final int HELD_OUT_EVERY = 3;
 
@@ -63,11 +65,12 @@ record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOption
      * One method.
      *
      * @param layers errors by layer, then by rank
-     * @param meanCosine by rank, between the embeddings of a held-out sentence with all layers factorised and with none
-     * @param leastCosine by rank, of the sentence that suffers most
+     * @param meanCosine by rank, between the embeddings of a held-out sentence with all layers factorised and with none;
+     *     empty for one layer
+     * @param leastCosine by rank, of the sentence that suffers most; empty for one layer
      */
     record Curve(List<List<LatentError>> layers, double[] meanCosine, double[] leastCosine) {
-        /** All layers together, by rank. */
+        /** The layers together, by rank. */
         List<LatentError> total() {
             return IntStream.range(0, layers.getFirst().size())
                     .mapToObj(r -> LatentError.total(layers.stream().map(l -> l.get(r)).toList())).toList();
@@ -80,14 +83,15 @@ record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOption
      * @param model the weights
      * @param tokenizer the model's
      * @param sentences of which every third is held out
+     * @param layer from 1, or null for all
      * @param ranks in ascending order, each 1 to the hidden width
      * @param cache F32 or BF16
      * @param options of the factorisation
      * @param pool the threads
      * @param progress is told what is going on
      */
-    static LatentStudy run(MiniLm model, WordPieceTokenizer tokenizer, List<String> sentences, int[] ranks, DType cache,
-            FactorOptions options, CpuPool pool, Consumer<String> progress) {
+    static LatentStudy run(MiniLm model, WordPieceTokenizer tokenizer, List<String> sentences, @Nullable Integer layer,
+            int[] ranks, DType cache, FactorOptions options, CpuPool pool, Consumer<String> progress) {
         List<int[]> calibration = new ArrayList<>();
         List<int[]> heldOut = new ArrayList<>();
         for (int i = 0; i < sentences.size(); i++) {
@@ -95,7 +99,8 @@ record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOption
             (i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 ? heldOut : calibration).add(ids);
         }
         progress.accept("encoding " + sentences.size() + " sentences");
-        int layers = model.layers().size();
+        int first = layer == null ? 0 : layer - 1; // of the model's layers; those that are looked at are counted from it
+        int layers = layer == null ? model.layers().size() : 1;
         List<ActivationStatistics> statistics = new ArrayList<>();
         List<Tensor> inputs = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
@@ -105,21 +110,24 @@ record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOption
         float[][] expected;
         try (SentenceEncoder encoder = new SentenceEncoder(model, parts -> new Fp32Linear(pool, parts), pool)) {
             // The layers are post-norm: what one puts out is what the next one's attention reads.
-            encoder.encode(calibration, (layer, hidden) -> {
-                if (layer < layers) {
-                    statistics.get(layer).add(hidden);
+            encoder.encode(calibration, (l, hidden) -> {
+                if (l >= first && l < first + layers) {
+                    statistics.get(l - first).add(hidden);
                 }
             });
             long[] at = new long[layers];
-            expected = encoder.encode(heldOut, (layer, hidden) -> {
-                if (layer < layers) {
-                    inputs.get(layer).slice(0, at[layer], at[layer] += hidden.dim(0)).copyFrom(hidden);
+            expected = encoder.encode(heldOut, (l, hidden) -> {
+                if (l >= first && l < first + layers) {
+                    long from = at[l - first];
+                    at[l - first] += hidden.dim(0);
+                    inputs.get(l - first).slice(0, from, at[l - first]).copyFrom(hidden);
                 }
             });
         }
 
-        progress.accept("decomposing the weights of " + layers + " layers, twice");
-        List<AttentionWeights> weights = model.layers().stream().map(LatentStudy::weights).toList();
+        progress.accept("decomposing the weights of " + (layer == null ? layers + " layers" : "the layer") + ", twice");
+        List<AttentionWeights> weights =
+                model.layers().subList(first, first + layers).stream().map(LatentStudy::weights).toList();
         LatentFactorization[] all = new LatentFactorization[2 * layers];
         pool.run(all.length, task -> {
             AttentionWeights w = weights.get(task / 2);
@@ -145,9 +153,9 @@ record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOption
                     IntStream.range(0, layers).mapToObj(l -> all[2 * l + method.ordinal()]).toList();
             List<List<LatentError>> errors = IntStream.range(0, layers)
                     .mapToObj(l -> probes.get(l).latent(factorizations.get(l), ranks, cache)).toList();
-            double[] mean = new double[ranks.length];
-            double[] least = new double[ranks.length];
-            for (int r = 0; r < ranks.length; r++) {
+            double[] mean = new double[layer == null ? ranks.length : 0];
+            double[] least = new double[mean.length];
+            for (int r = 0; r < mean.length; r++) {
                 float[][] actual = encode(model, factorizations, ranks[r], cache, heldOut, pool);
                 double[] cosines = new double[actual.length];
                 Arrays.setAll(cosines, s -> Similarity.cosine(expected[s], actual[s]));
@@ -156,7 +164,7 @@ record LatentStudy(Sample calibration, Sample heldOut, DType cache, FactorOption
             }
             curves.put(method, new Curve(errors, mean, least));
         }
-        return new LatentStudy(new Sample(calibration.size(), tokens(calibration)),
+        return new LatentStudy(layer, new Sample(calibration.size(), tokens(calibration)),
                 new Sample(heldOut.size(), tokens(heldOut)), cache, options, ranks, uncompressed, curves);
     }
 

@@ -61,11 +61,14 @@ class LatentCommandTest {
     void showsOneLayerInFp32() throws Exception {
         Path plot = folder.resolve("one.png");
         assertEquals(0, run("--ranks", "384", "--layer", "2", "--cache", "f32", "--weighting", "plain", "--plot",
-                plot.toString()));
+                plot.toString(), "--report", folder.toString()));
         out.toString().lines().forEach(l -> assertTrue(l.codePointCount(0, l.length()) <= 112, l));
         assertTrue(out.toString().contains("Layer 2, against 3072 B per token"), out.toString());
         assertTrue(out.toString().contains("calc_diff") && !out.toString().contains("layer 6"), out.toString());
         assertTrue(ImageIO.read(plot.toFile()).getHeight() > 100);
+        List<String> csv = Files.readAllLines(folder.resolve("latent.csv"));
+        assertEquals(3, csv.size());
+        assertTrue(csv.get(2).startsWith("activation-aware,2,384,1536,3072,"), csv.get(2));
     }
 
     @Test

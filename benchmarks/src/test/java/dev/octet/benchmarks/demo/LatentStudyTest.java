@@ -23,7 +23,7 @@ class LatentStudyTest {
     @BeforeAll
     static void measure() throws Exception {
         try (MiniLm model = MiniLm.load()) {
-            study = LatentStudy.run(model, MiniLm.tokenizer(), Sentences.forLatents(), RANKS, DType.F32,
+            study = LatentStudy.run(model, MiniLm.tokenizer(), Sentences.forLatents(), null, RANKS, DType.F32,
                     FactorOptions.DEFAULT, CpuPool.shared(), what -> { });
         }
     }

@@ -28,8 +28,8 @@ import org.jspecify.annotations.Nullable;
  * <li>{@code W_r R} has at most rank r, so it is no nearer to {@code W R} than the truncated decomposition
  *     {@code (W R)_r}; {@code W_r = (W R)_r R^-1} has rank r and reaches that.
  * </ol>
- * Elements of its latent have mean 0 (if centered), are uncorrelated over the sample, and have a variance of at most 1:
- * a latent for formats of few bits. With fewer tokens than channels, or channels that depend on each other,
+ * Over the sample, elements of its latent have mean 0 (if centered) and a variance of at most 1, and are uncorrelated but
+ * for the ridge: a latent for formats of few bits. With fewer tokens than channels, or channels that depend on each other,
  * {@code X X^T} has no inverse; the ridge gives it one. See {@link FactorOptions#ridge()}.
  *
  * <p>In both, {@link Weighting} says how keys count against values, and the biases of the model stay outside of the
