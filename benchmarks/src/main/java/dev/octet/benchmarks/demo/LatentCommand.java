@@ -23,9 +23,9 @@ import picocli.CommandLine.Spec;
 
 /** {@code octet latent}. */
 @Command(name = "latent", mixinStandardHelpOptions = true, sortOptions = false,
-        description = "Factorises keys and values of a real model's ordinary attention into a latent, by its weights alone "
-                + "and with sample activations, and shows for each rank what the cache takes and what the layers' outputs "
-                + "and the sentence embeddings lose.")
+        description = "Factorises keys and values of a real model's ordinary attention into a latent, by its weights "
+                + "alone and with sample activations, and shows for each rank what the cache takes and what the layers' "
+                + "outputs and the sentence embeddings lose.")
 public final class LatentCommand implements Runnable {
     /** The formats of a cache that a factorisation is measured in. */
     private enum Cache {
@@ -47,8 +47,8 @@ public final class LatentCommand implements Runnable {
     private Cache cache = Cache.BF16;
 
     @Option(names = "--weighting", paramLabel = "W", defaultValue = "BALANCED",
-            description = "How errors of keys count against those of values: ${COMPLETION-CANDIDATES} (every element alike, "
-                    + "or each relative to its own size); default ${DEFAULT-VALUE}.")
+            description = "How errors of keys count against those of values: ${COMPLETION-CANDIDATES} (every element "
+                    + "alike, or each relative to its own size); default ${DEFAULT-VALUE}.")
     private Weighting weighting = Weighting.BALANCED;
 
     @Option(names = "--ridge", paramLabel = "X", defaultValue = "0.03",
@@ -114,7 +114,8 @@ public final class LatentCommand implements Runnable {
                     "--ridge is " + ridge + ", it must be finite and not negative");
         }
         if (plot != null && !plot.toString().endsWith(".png")) {
-            throw new ParameterException(command.commandLine(), "--plot is " + plot + ", it takes a name that ends in .png");
+            throw new ParameterException(command.commandLine(),
+                    "--plot is " + plot + ", it takes a name that ends in .png");
         }
         if (!CpuConfig.vectorModulePresent()) {
             throw new CommandFailure("the FP32 encoder needs the Vector API: start the JVM with --add-modules"

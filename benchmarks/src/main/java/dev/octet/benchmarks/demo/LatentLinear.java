@@ -9,8 +9,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Queries, keys and values side by side, the latter two out of a latent in the format of a cache: what an attention layer
- * computes when latents are all that it keeps of earlier tokens.
+ * Queries, keys and values side by side, the latter two out of a latent in the format of a cache: what an attention
+ * layer computes when latents are all that it keeps of earlier tokens.
  */
 final class LatentLinear implements Linear {
     /** Ranks are filled up with zeros to what {@link Fp32Linear} takes at any vector width. */

@@ -75,7 +75,8 @@ final class LatentPlot {
         return Math.max(share * 100, 1e-6);
     }
 
-    private static XYSeries series(XYChart chart, String name, List<Double> x, List<Double> y, Color color, Marker marker) {
+    private static XYSeries series(XYChart chart, String name, List<Double> x, List<Double> y, Color color,
+            Marker marker) {
         XYSeries s = chart.addSeries(name, x, y);
         s.setMarkerColor(color);
         s.setMarker(marker);

@@ -28,9 +28,9 @@ final class LatentReport {
 
     /** Prints everything. */
     void print() {
-        line("all-MiniLM-L6-v2: 6 attention layers of 12 heads with 32 channels, hidden width 384, no rotary embedding.");
-        line("In each layer the projections to keys and values, 768 x 384, become one projection to a latent of some rank");
-        line("and one back; only the latent is cached, in %s.", s.cache());
+        line("all-MiniLM-L6-v2: 6 attention layers of 12 heads of 32 channels, hidden width 384, no rotary embedding.");
+        line("In each layer the projections to keys and values, 768 x 384, become one projection to a latent and one");
+        line("back; only the latent is cached, in %s.", s.cache());
         line("  data-free         the weights' singular value decomposition, which keeps most of the weights");
         line("  activation-aware  keeps most of keys and values on %d sentences (%d tokens); ridge %s, the mean",
                 s.calibration().sentences(), s.calibration().tokens(), number(s.options().ridge()));
@@ -53,29 +53,33 @@ final class LatentReport {
     private void together() {
         List<LatentError> a = free.total();
         List<LatentError> b = aware.total();
-        title("All layers together, against " + a.getFirst().uncompressedBytesPerToken() + " B per token of keys and values");
-        line("                        -------------- data-free --------------    ----------- activation-aware ----------");
-        line(" rank  B/token  times  weights    keys  values  output  cosine    weights    keys  values  output  cosine");
+        title("All layers together, against " + a.getFirst().uncompressedBytesPerToken()
+                + " B per token of keys and values");
+        String columns = "weights    keys  values  output  cosine";
+        line("%23s -------------- data-free --------------    ----------- activation-aware ----------", "");
+        line(" rank  B/token  times  %s    %s", columns, columns);
         for (int r = 0; r < a.size(); r++) {
             line("%5d %8d %6.1f %s%s%s%s%8.4f   %s%s%s%s%8.4f", a.get(r).rank(), a.get(r).bytesPerToken(),
                     a.get(r).compression(), percent(a.get(r).weights().relative()), percent(a.get(r).keys().relative()),
                     percent(a.get(r).values().relative()), percent(a.get(r).output().relative()), free.meanCosine()[r],
                     percent(b.get(r).weights().relative()), percent(b.get(r).keys().relative()),
-                    percent(b.get(r).values().relative()), percent(b.get(r).output().relative()), aware.meanCosine()[r]);
+                    percent(b.get(r).values().relative()), percent(b.get(r).output().relative()),
+                    aware.meanCosine()[r]);
         }
         line("  times    how many times smaller than a cache of keys and values in the same format");
-        line("  weights  of both projections; keys, values: with their biases; output: of the attention layer, without bias");
+        line("  weights  of both projections; keys, values: with biases; output: of the attention layer, without bias");
         line("  cosine   mean over the sentences, between embeddings with all layers factorised and with none");
         line("Keys and values themselves in %s: output error %s, by rounding alone.", s.cache(),
                 percent(s.uncompressed().relative()).strip());
         if (a.getLast().rank() == MiniLm.HIDDEN) {
-            line("At rank 384, the hidden width, nothing but rounding is lost: such a latent is the layer's whole input.");
+            line("At rank 384, the hidden width, only rounding is lost: such a latent is the layer's whole input.");
         }
     }
 
     private void byLayer() {
         title("Output error by layer");
-        line("       ------------------ data-free ------------------    --------------- activation-aware --------------");
+        line("%6s ------------------ data-free ------------------    --------------- activation-aware --------------",
+                "");
         StringBuilder head = new StringBuilder(" rank ");
         for (int i = 0; i < 2; i++) {
             for (int l = 1; l <= free.layers().size(); l++) {
@@ -101,7 +105,7 @@ final class LatentReport {
         List<LatentError> b = aware.layers().getFirst();
         title("Layer " + layer + ", against " + a.getFirst().uncompressedBytesPerToken()
                 + " B per token of keys and values");
-        line("                 ----------------- data-free ----------------    -------------- activation-aware -------------");
+        line("%16s ----------------- data-free ----------------    -------------- activation-aware -------------", "");
         line(" rank  B/token  weights    keys  values  output calc_diff    weights    keys  values  output calc_diff");
         for (int r = 0; r < a.size(); r++) {
             StringBuilder row = new StringBuilder(
@@ -147,8 +151,8 @@ final class LatentReport {
 
     /** All figures: a line for each method, layer and rank; layer 0 is all of them together. */
     static String csv(LatentStudy study) {
-        StringBuilder csv = new StringBuilder("method,layer,rank,bytes_per_token,uncompressed_bytes_per_token,weights,keys,"
-                + "values,output,output_calc_diff,mean_cosine,least_cosine\n");
+        StringBuilder csv = new StringBuilder("method,layer,rank,bytes_per_token,uncompressed_bytes_per_token,weights,"
+                + "keys,values,output,output_calc_diff,mean_cosine,least_cosine\n");
         for (Map.Entry<Method, Curve> m : study.curves().entrySet()) {
             Curve c = m.getValue();
             for (int l = 0; l <= c.layers().size(); l++) {

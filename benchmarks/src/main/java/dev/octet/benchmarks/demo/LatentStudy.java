@@ -23,8 +23,8 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a cache of latents does to MiniLM: its six attention layers, or one of them, factorised by both methods and measured
- * on sentences that neither has seen.
+ * What a cache of latents does to MiniLM: its six attention layers, or one of them, factorised by both methods and
+ * measured on sentences that neither has seen.
  *
  * @param layer the one layer that was looked at, from 1, or null for all
  * @param calibration the sample's size
@@ -65,8 +65,8 @@ record LatentStudy(@Nullable Integer layer, Sample calibration, Sample heldOut, 
      * One method.
      *
      * @param layers errors by layer, then by rank
-     * @param meanCosine by rank, between the embeddings of a held-out sentence with all layers factorised and with none;
-     *     empty for one layer
+     * @param meanCosine by rank, between the embeddings of a held-out sentence with all layers factorised and with
+     *     none; empty for one layer
      * @param leastCosine by rank, of the sentence that suffers most; empty for one layer
      */
     record Curve(List<List<LatentError>> layers, double[] meanCosine, double[] leastCosine) {
@@ -99,7 +99,7 @@ record LatentStudy(@Nullable Integer layer, Sample calibration, Sample heldOut, 
             (i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 ? heldOut : calibration).add(ids);
         }
         progress.accept("encoding " + sentences.size() + " sentences");
-        int first = layer == null ? 0 : layer - 1; // of the model's layers; those that are looked at are counted from it
+        int first = layer == null ? 0 : layer - 1; // those that are looked at are counted from it
         int layers = layer == null ? model.layers().size() : 1;
         List<ActivationStatistics> statistics = new ArrayList<>();
         List<Tensor> inputs = new ArrayList<>();

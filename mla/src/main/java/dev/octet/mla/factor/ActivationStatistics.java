@@ -3,8 +3,9 @@ package dev.octet.mla.factor;
 import dev.octet.core.Tensor;
 
 /**
- * Mean and covariance of the activations that enter a layer's attention, collected batch by batch, so that any number of
- * tokens takes the memory of one {@code hidden x hidden} matrix of doubles. One thread at a time may use an instance.
+ * Mean and covariance of the activations that enter a layer's attention, collected batch by batch, so that any number
+ * of tokens takes the memory of one {@code hidden x hidden} matrix of doubles. One thread at a time may use an
+ * instance.
  */
 public final class ActivationStatistics {
     private final int hidden;

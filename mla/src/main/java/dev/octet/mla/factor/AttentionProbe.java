@@ -9,13 +9,13 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * One attention layer on sample activations in double, {@code softmax(Q K^T / sqrt(qkDim)) V W_O^T}, against which caches
- * are measured: what a latent of some rank, or the rounding of a cache's elements, does to keys, values and the layer's
- * output. Take other activations than those that the factorisation was made from.
+ * One attention layer on sample activations in double, {@code softmax(Q K^T / sqrt(qkDim)) V W_O^T}, against which
+ * caches are measured: what a latent of some rank, or the rounding of a cache's elements, does to keys, values and the
+ * layer's output. Take other activations than those that the factorisation was made from.
  *
- * <p>Only what lies in the cache is rounded; projections, softmax and sums are double, so that the figures show the cache
- * alone. Keys are not rotated: see {@link LatentFactorization} on models with rotary embeddings. Instances are safe for
- * use by several threads.
+ * <p>Only what lies in the cache is rounded; projections, softmax and sums are double, so that the figures show the
+ * cache alone. Keys are not rotated: see {@link LatentFactorization} on models with rotary embeddings. Instances are
+ * safe for use by several threads.
  */
 public final class AttentionProbe {
     private final AttentionWeights weights;
@@ -32,12 +32,12 @@ public final class AttentionProbe {
      * Computes the layer as it is.
      *
      * @param weights the layer; must stay open and unchanged
-     * @param activations {@code [tokens, hidden]} of F32 or BF16 on the CPU, of any strides: the layer's input, sequence
-     *     after sequence. Only read during the call
+     * @param activations {@code [tokens, hidden]} of F32 or BF16 on the CPU, of any strides: the layer's input,
+     *     sequence after sequence. Only read during the call
      * @param lengths the tokens of each sequence, not negative; a token sees its own sequence
      * @param causal whether a token sees only those before it, and itself
-     * @throws IllegalArgumentException if a shape, dtype, device or length does not fit, or an element is not finite; the
-     *     message names it
+     * @throws IllegalArgumentException if a shape, dtype, device or length does not fit, or an element is not finite;
+     *     the message names it
      */
     public AttentionProbe(AttentionWeights weights, Tensor activations, int[] lengths, boolean causal) {
         ActivationStatistics.requireActivations(activations, weights.hidden());
@@ -79,8 +79,8 @@ public final class AttentionProbe {
      * @param ranks each 1 to {@link LatentFactorization#maxRank()}, in any order
      * @param cache F32 or BF16
      * @return one error for each rank, in the order of {@code ranks}
-     * @throws IllegalArgumentException if there is no such rank, the dtype is another, or the factorisation is of another
-     *     shape
+     * @throws IllegalArgumentException if there is no such rank, the dtype is another, or the factorisation is of
+     *     another shape
      */
     public List<LatentError> latent(LatentFactorization factorization, int[] ranks, DType cache) {
         requireCache(cache);
@@ -124,8 +124,8 @@ public final class AttentionProbe {
     }
 
     /**
-     * Measures an ordinary cache of keys and values, whose only error is the rounding to its format: a yardstick for what
-     * error is none.
+     * Measures an ordinary cache of keys and values, whose only error is the rounding to its format: a yardstick for
+     * what error is none.
      *
      * @param cache F32 or BF16
      * @return the error of the layer's output

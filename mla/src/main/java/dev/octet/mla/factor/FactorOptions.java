@@ -6,9 +6,9 @@ import java.util.Objects;
  * How {@link LatentFactorization} goes about it.
  *
  * @param weighting how the errors of keys and values count against each other
- * @param ridge what is added to the diagonal of the activations' covariance, as a multiple of the mean of that diagonal;
- *     not negative. It stands for directions that the sample did not show: towards 0 the sample is trusted entirely,
- *     towards infinity only the weights count. Without activations it has no meaning
+ * @param ridge what is added to the diagonal of the activations' covariance, as a multiple of the mean of that
+ *     diagonal; not negative. It stands for directions that the sample did not show: towards 0 the sample is trusted
+ *     entirely, towards infinity only the weights count. Without activations it has no meaning
  * @param centered whether the mean activation goes around the latent into the biases, where it costs no cache; a model
  *     without biases gets some. Without activations it has no meaning
  */

@@ -12,25 +12,26 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The joint low-rank factorisation of a layer's key and value projections, for all ranks at once:
- * {@code W = [W_K; W_V]}, {@code [kvHeads * (qkDim + vDim), hidden]}, becomes {@code Up * Down} with a latent of any rank
- * up to {@link #maxRank()} between the two. The factors of a rank are the first so many of the factors of the largest.
+ * {@code W = [W_K; W_V]}, {@code [kvHeads * (qkDim + vDim), hidden]}, becomes {@code Up * Down} with a latent of any
+ * rank up to {@link #maxRank()} between the two. The factors of a rank are the first so many of the factors of the
+ * largest.
  *
  * <p><b>Data-free</b> ({@link #ofWeights}): the rank-r matrix nearest to W in the Frobenius norm is its truncated
  * singular value decomposition (Eckart and Young 1936). Down has orthonormal rows.
  *
- * <p><b>Activation-aware</b> ({@link #ofActivations}): nearest where the layer's inputs are. Among all {@code W_r} of rank
- * r the one is taken for which {@code |(W - W_r) X|} is least, X the sample's tokens as columns, less their mean if the
- * options say so. It comes from {@code X X^T / tokens + ridge * I = R R^T}, R from the eigenvectors and the roots of the
- * eigenvalues:
+ * <p><b>Activation-aware</b> ({@link #ofActivations}): nearest where the layer's inputs are. Among all {@code W_r} of
+ * rank r the one is taken for which {@code |(W - W_r) X|} is least, X the sample's tokens as columns, less their mean
+ * if the options say so. It comes from {@code X X^T / tokens + ridge * I = R R^T}, R from the eigenvectors and the
+ * roots of the eigenvalues:
  * <ol>
- * <li>{@code |E X|^2 / tokens + ridge |E|^2 = trace(E R R^T E^T) = |E R|^2} for every E, so {@code |W R - W_r R|} is what
- *     is to be least.
+ * <li>{@code |E X|^2 / tokens + ridge |E|^2 = trace(E R R^T E^T) = |E R|^2} for every E, so {@code |W R - W_r R|} is
+ *     what is to be least.
  * <li>{@code W_r R} has at most rank r, so it is no nearer to {@code W R} than the truncated decomposition
  *     {@code (W R)_r}; {@code W_r = (W R)_r R^-1} has rank r and reaches that.
  * </ol>
- * Over the sample, elements of its latent have mean 0 (if centered) and a variance of at most 1, and are uncorrelated but
- * for the ridge: a latent for formats of few bits. With fewer tokens than channels, or channels that depend on each other,
- * {@code X X^T} has no inverse; the ridge gives it one. See {@link FactorOptions#ridge()}.
+ * Over the sample, elements of its latent have mean 0 (if centered) and a variance of at most 1, and are uncorrelated
+ * but for the ridge: a latent for formats of few bits. With fewer tokens than channels, or channels that depend on each
+ * other, {@code X X^T} has no inverse; the ridge gives it one. See {@link FactorOptions#ridge()}.
  *
  * <p>In both, {@link Weighting} says how keys count against values, and the biases of the model stay outside of the
  * latent, exactly.
@@ -42,8 +43,8 @@ import org.jspecify.annotations.Nullable;
  * for that reason, which takes training and is not done here. {@link AttentionProbe} computes attention without any
  * rotation: its figures for keys and values hold for such models, those for the output do not.
  *
- * <p>Decompositions are EJML's, on one thread each; several may run at once. Instances are immutable and safe for use by
- * several threads.
+ * <p>Decompositions are EJML's, on one thread each; several may run at once. Instances are immutable and safe for use
+ * by several threads.
  */
 public final class LatentFactorization {
     /** Below this share of the largest eigenvalue one is rounding: sums of 10^6 products, 2^-53 each. */
@@ -190,7 +191,9 @@ public final class LatentFactorization {
                 .sorted(Comparator.<Integer>comparingDouble(i -> values[i]).reversed()).mapToInt(i -> i).toArray();
     }
 
-    /** {@return the largest rank: the smaller of {@code hidden} and {@code kvHeads * (qkDim + vDim)}, which is exact} */
+    /**
+     * {@return the largest rank: the smaller of {@code hidden} and {@code kvHeads * (qkDim + vDim)}, which is exact}
+     */
     public int maxRank() {
         return singularValues.length;
     }
@@ -310,8 +313,8 @@ public final class LatentFactorization {
                 }
             }
             if (ridge < SINGULAR && spanned < h) {
-                throw new IllegalArgumentException("ridge is " + ridge + ", but activations span only " + spanned + " of "
-                        + h + " directions: it must be at least " + SINGULAR);
+                throw new IllegalArgumentException("ridge is " + ridge + ", but activations span only " + spanned
+                        + " of " + h + " directions: it must be at least " + SINGULAR);
             }
             return new Whitening(q, roots);
         }

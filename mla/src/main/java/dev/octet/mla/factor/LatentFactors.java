@@ -5,8 +5,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A layer's key and value projections through a latent of {@code rank} elements:
- * {@code c = down x + downBias}, {@code k = keyUp c + keyBias}, {@code v = valueUp c + valueBias}. Only {@code c} needs to
- * be cached. Matrices are {@code [out, in]}, contiguous; the record owns all of its memory.
+ * {@code c = down x + downBias}, {@code k = keyUp c + keyBias}, {@code v = valueUp c + valueBias}. Only {@code c} needs
+ * to be cached. Matrices are {@code [out, in]}, contiguous; the record owns all of its memory.
  *
  * <p>For decoding, {@code keyUp} can be absorbed into the query projection and {@code valueUp} into the output
  * projection, as in DeepSeek-V2 &sect;2.1.2: {@code q . k = (keyUp^T q) . c + q . keyBias}, whose last term is the same

@@ -16,7 +16,9 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** The report's figures against attention written out by itself. */
 class AttentionProbeTest {
-    /** The layer's output, {@code [tokens][out]}, with keys and values through factors, or its own if there are none. */
+    /**
+     * The layer's output, {@code [tokens][out]}, with keys and values through factors, or its own if there are none.
+     */
     private static double[][] attention(AttentionWeights w, Tensor x, int[] lengths, boolean causal, LatentFactors f,
             boolean bf16) {
         int tokens = (int) x.dim(0);
@@ -108,8 +110,8 @@ class AttentionProbeTest {
         AttentionWeights w = Layers.weights(20, heads, kvHeads, qk, v, hidden, true);
         int[] lengths = {7, 0, 1, 12};
         Tensor x = Layers.activations(21, 20, hidden);
-        LatentFactorization f = LatentFactorization.ofActivations(w, Layers.statistics(Layers.activations(20, 200, hidden)),
-                FactorOptions.DEFAULT);
+        LatentFactorization f = LatentFactorization.ofActivations(w,
+                Layers.statistics(Layers.activations(20, 200, hidden)), FactorOptions.DEFAULT);
         int[] ranks = {5, 2, f.maxRank(), 5};
         List<LatentError> errors = new AttentionProbe(w, x, lengths, causal).latent(f, ranks, cache);
         double[][] expected = attention(w, x, lengths, causal, null, false);
@@ -120,7 +122,8 @@ class AttentionProbeTest {
             assertEquals((long) kvHeads * (qk + v) * cache.byteSize(), e.uncompressedBytesPerToken());
             try (LatentFactors factors = f.factors(ranks[i], DType.F32)) {
                 double[][] actual = attention(w, x, lengths, causal, factors, cache == DType.BF16);
-                // The factors that are handed out are rounded to FP32, and a BF16 latent may fall to the other side then.
+                // The factors that are handed out are rounded to FP32, and a BF16 latent may fall to the other side
+                // then.
                 assertEquals(relative(expected, actual), e.output().relative(), cache == DType.F32 ? 2e-6 : 2e-3);
                 double[][] k = linear(w.key(), w.keyBias(), rows(x), 20);
                 double[][] latents = linear(factors.down(), factors.downBias(), rows(x), 20);
@@ -185,7 +188,8 @@ class AttentionProbeTest {
         Tensor m = matrix(8, 8);
         refused("heads is 0", () -> new AttentionWeights(0, 1, m, m, m, m));
         refused("kvHeads is 3, it must divide heads, 4", () -> new AttentionWeights(4, 3, m, m, m, m));
-        refused("query has 9 rows, it takes a multiple of heads, 2", () -> new AttentionWeights(2, 2, matrix(9, 8), m, m, m));
+        refused("query has 9 rows, it takes a multiple of heads, 2",
+                () -> new AttentionWeights(2, 2, matrix(9, 8), m, m, m));
         refused("key has shape [8, 8], it must be [4, 8]", () -> new AttentionWeights(2, 1, m, m, m, m));
         refused("value has shape [8, 7]", () -> new AttentionWeights(2, 2, m, m, matrix(8, 7), m));
         refused("output has shape [8, 9]", () -> new AttentionWeights(2, 2, m, m, m, matrix(8, 9)));
@@ -226,7 +230,9 @@ class AttentionProbeTest {
         refused("rank is 9", () -> probe.latent(f, new int[] {1, 9}, DType.F32));
         refused("cache is F16", () -> probe.latent(f, new int[] {1}, DType.F16));
         refused("cache is F8_E4M3", () -> probe.uncompressed(DType.F8_E4M3));
-        LatentFactorization other = LatentFactorization.ofWeights(Layers.weights(24, 2, 2, 4, 4, 9, true), Weighting.PLAIN);
-        refused("factorization is of 16x9 weights, this layer has 16x8", () -> probe.latent(other, new int[] {1}, DType.F32));
+        LatentFactorization other =
+                LatentFactorization.ofWeights(Layers.weights(24, 2, 2, 4, 4, 9, true), Weighting.PLAIN);
+        refused("factorization is of 16x9 weights, this layer has 16x8",
+                () -> probe.latent(other, new int[] {1}, DType.F32));
     }
 }

@@ -355,7 +355,8 @@ class LatentFactorizationTest {
             LatentFactorization.ofActivations(w, Layers.statistics(x), FactorOptions.DEFAULT)}) {
             assertEquals(0, f.leastError(3));
             assertEquals(0, square(product(f, 10)));
-            LatentError e = new AttentionProbe(w, x, new int[] {50}, true).latent(f, new int[] {1}, DType.BF16).getFirst();
+            LatentError e = new AttentionProbe(w, x, new int[] {50}, true).latent(f, new int[] {1}, DType.BF16)
+                    .getFirst();
             assertEquals(0, e.output().relative());
             assertEquals(0, e.weights().calcDiff());
         }
@@ -417,7 +418,8 @@ class LatentFactorizationTest {
             assertNull(f.downBias());
             assertNull(f.keyBias());
         }
-        try (LatentFactors f = LatentFactorization.ofActivations(plain, s, FactorOptions.DEFAULT).factors(3, DType.F32)) {
+        LatentFactorization centered = LatentFactorization.ofActivations(plain, s, FactorOptions.DEFAULT);
+        try (LatentFactors f = centered.factors(3, DType.F32)) {
             assertNotNull(f.downBias());
             assertNotNull(f.keyBias());
             assertNotNull(f.valueBias());

@@ -5,7 +5,9 @@ import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import java.util.Random;
 
-/** Layers and activations from a seed. Nothing here is closed: they are small, and the garbage collector is not asked. */
+/**
+ * Layers and activations from a seed. Nothing here is closed: they are small, and the garbage collector is not asked.
+ */
 final class Layers {
     private Layers() {}
 
@@ -18,7 +20,8 @@ final class Layers {
     }
 
     /** Keys five times as large as values, as they often are, so that the weighting matters. */
-    static AttentionWeights weights(long seed, int heads, int kvHeads, int qkDim, int vDim, int hidden, boolean biases) {
+    static AttentionWeights weights(long seed, int heads, int kvHeads, int qkDim, int vDim, int hidden,
+            boolean biases) {
         Random r = new Random(seed);
         double s = 1 / Math.sqrt(hidden);
         return new AttentionWeights(heads, kvHeads,
