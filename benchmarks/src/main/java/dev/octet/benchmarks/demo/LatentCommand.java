@@ -24,8 +24,8 @@ import picocli.CommandLine.Spec;
 /** {@code octet latent}. */
 @Command(name = "latent", mixinStandardHelpOptions = true, sortOptions = false,
         description = "Factorises keys and values of a real model's ordinary attention into a latent, by its weights "
-                + "alone and with sample activations, and shows for each rank what the cache takes and what the layers' "
-                + "outputs and the sentence embeddings lose.")
+                + "alone and with sample activations, and shows for each rank what the cache takes and what the "
+                + "layers' outputs and the sentence embeddings lose.")
 public final class LatentCommand implements Runnable {
     /** The formats of a cache that a factorisation is measured in. */
     private enum Cache {
