@@ -72,8 +72,12 @@ final class Plots {
         XYChart chart = new XYChartBuilder().width(WIDTH).height(HEIGHT).title("Decoding over a latent cache")
                 .xAxisTitle("cached tokens of each sequence").yAxisTitle("of the roofline").build();
         style(chart.getStyler());
-        chart.getStyler().setXAxisLogarithmic(true);
+        chart.getStyler().setLegendPosition(Styler.LegendPosition.OutsideE);
+        chart.getStyler().setLegendLayout(Styler.LegendLayout.Vertical);
         chart.getStyler().setYAxisMin(0.0);
+        // Contexts are powers of two; a logarithmic axis would show those of ten alone.
+        chart.setCustomXAxisTickLabelsFormatter(
+                x -> x == Math.rint(x) ? String.valueOf(Math.round(Math.pow(2, x))) : "");
         double most = series.values().stream().flatMap(List::stream).mapToDouble(Row::ratioToLimit)
                 .filter(Double::isFinite).max().orElse(1);
         chart.getStyler().setYAxisMax(Math.max(1, most * 1.05));
@@ -81,17 +85,17 @@ final class Plots {
         double last = 0;
         for (Map.Entry<String, List<Row>> s : series.entrySet()) {
             List<Row> rows = s.getValue().stream().filter(r -> Double.isFinite(r.ratioToLimit()))
-                    .sorted(Comparator.comparingLong(Plots::context)).toList();
+                    .sorted(Comparator.comparingDouble(Plots::log2)).toList();
             if (!rows.isEmpty()) {
                 boolean fp8 = !"BF16".equals(rows.getFirst().params().get("cache"));
                 Color color = DecodeSection.number(rows.getFirst(), "heads") < MANY_HEADS
                         ? fp8 ? FEW_HEADS.brighter() : FEW_HEADS : fp8 ? OCTET.brighter() : OCTET;
-                series(chart, s.getKey(), rows.stream().map(r -> (double) context(r)).toList(),
+                series(chart, s.getKey(), rows.stream().map(Plots::log2).toList(),
                         rows.stream().map(Row::ratioToLimit).toList(), color, fp8 ? DASHES : LINE,
                         DecodeSection.number(rows.getFirst(), "batch") == 1 ? SeriesMarkers.CIRCLE
                                 : SeriesMarkers.SQUARE);
-                first = Math.min(first, context(rows.getFirst()));
-                last = Math.max(last, context(rows.getLast()));
+                first = Math.min(first, log2(rows.getFirst()));
+                last = Math.max(last, log2(rows.getLast()));
             }
         }
         if (first < last) {
@@ -101,8 +105,8 @@ final class Plots {
         save(chart, file);
     }
 
-    private static long context(Row r) {
-        return DecodeSection.number(r, "context");
+    private static double log2(Row r) {
+        return Math.log(DecodeSection.number(r, "context")) / Math.log(2);
     }
 
     private static void peer(XYChart chart, String name, List<Row> rows) {

@@ -67,9 +67,8 @@ public final class Report {
         }
         page.paragraph("Every value is the median over all iterations. Limits and peers were measured in the same run, "
                 + "with the same threads, and are given in the unit of the value beside them; ratios above 1 are "
-                + "better than the limit or the peer. What each of them is stands in the module's README. Raw results: ["
-                + RAW
-                + "](" + RAW + "), [" + SUMMARY + "](" + SUMMARY + ").");
+                + "better than the limit or the peer. What each of them is stands in the module's README. "
+                + "Raw results: [" + RAW + "](" + RAW + "), [" + SUMMARY + "](" + SUMMARY + ").");
         limits();
         bars();
     }
