@@ -33,7 +33,11 @@ class DecodeSuiteTest {
                 } catch (RuntimeException | Error e) {
                     throw new AssertionError(what, e);
                 }
-                expected.check(what, data.out(), data.lse());
+                if (decode.deviation() >= 0.1 && decode.deviation() <= 3) {
+                    expected.checkRandom(what, data.out(), data.lse());
+                } else {
+                    expected.check(what, data.out(), data.lse());
+                }
                 decode.run(backend, data, null, Execution.shared());
                 expected.check(what + " without lse", data.out(), null);
             }

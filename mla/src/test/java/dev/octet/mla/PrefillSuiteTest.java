@@ -33,7 +33,11 @@ class PrefillSuiteTest {
                 } catch (RuntimeException | Error e) {
                     throw new AssertionError(what, e);
                 }
-                expected.check(what, data.out(), data.lse());
+                if (prefill.deviation() >= 0.1 && prefill.deviation() <= 3) {
+                    expected.checkRandom(what, data.out(), data.lse());
+                } else {
+                    expected.check(what, data.out(), data.lse());
+                }
                 prefill.run(backend, data, null, Execution.shared());
                 expected.check(what + " without lse", data.out(), null);
             }

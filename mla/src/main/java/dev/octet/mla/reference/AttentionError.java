@@ -25,12 +25,13 @@ public final class AttentionError {
     private AttentionError() {}
 
     /**
-     * The largest possible distances.
+     * The largest possible distances, and those that are not to be expected on data without structure.
      *
      * @param out of each query's outputs
      * @param lse of each query's log-sum-exp
+     * @param likely of each query's outputs, if roundings are independent and as often up as down: six deviations
      */
-    public record Bound(double[][] out, double[] lse) {}
+    public record Bound(double[][] out, double[] lse, double[][] likely) {}
 
     /** Roundings that a term of a dot product meets: decoding, product, the additions, scale and base of exponent. */
     private static int scoreRoundings(int n) {
@@ -60,6 +61,7 @@ public final class AttentionError {
     public static Bound attend(double[][] queries, double[][] keys, double[][] values, int valueDim,
             AttentionOptions options, Result exact) {
         double[][] out = new double[queries.length][valueDim];
+        double[][] likely = new double[queries.length][valueDim];
         double[] lse = new double[queries.length];
         for (int i = 0; i < queries.length; i++) {
             long position = (long) keys.length - queries.length + i;
@@ -68,9 +70,10 @@ public final class AttentionError {
             if (first < end) {
                 lse[i] = row(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i],
                         out[i]);
+                likely(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i], likely[i]);
             }
         }
-        return new Bound(out, lse);
+        return new Bound(out, lse, likely);
     }
 
     /** Fills in one query's bounds and returns that of its log-sum-exp. */
@@ -116,6 +119,41 @@ public final class AttentionError {
         }
         return Math.max(Math.log(high), -Math.log(low)) + sumError / (1 - sumError) + 4 * U * exponent
                 + UNDERFLOW * n;
+    }
+
+    /** Six deviations of the sum of all roundings, each as if it were as large as it can be but of either sign. */
+    private static void likely(double[] query, double[][] keys, double[][] values, int first, int end, double scale,
+            double[] exactOut, double exactLse, double[] likely) {
+        int n = end - first;
+        int dim = likely.length;
+        double[] shift = new double[dim];
+        double[] squares = new double[dim];
+        double[] stretch = new double[dim];
+        double ofAll = EXP * EXP * (Math.ceilDiv(n, LEAST_KEYS) + 2);
+        for (int j = first; j < end; j++) {
+            double score = 0;
+            double square = 0;
+            for (int c = 0; c < query.length; c++) {
+                double product = scale * query[c] * keys[j][c];
+                score += product;
+                square += product * product;
+            }
+            double weight = Math.exp(score - exactLse);
+            // Partial sums are as large as the score or as a sum of terms of random signs.
+            double variance = U * U * (scoreRoundings(query.length) * (score * score + square)
+                    + 9 * (score - exactLse) * (score - exactLse)) + ofAll;
+            for (int c = 0; c < dim; c++) {
+                double from = weight * (values[j][c] - exactOut[c]);
+                shift[c] += variance * from * from;
+                squares[c] += weight * values[j][c] * (weight * values[j][c]);
+                stretch[c] += (score - exactLse) * from;
+            }
+        }
+        for (int c = 0; c < dim; c++) {
+            double sums = U * U * sumRoundings(n) * (2 * exactOut[c] * exactOut[c] + squares[c]);
+            // All exponents have the same rounded factor.
+            likely[c] = 6 * Math.sqrt(shift[c] + sums) + 2 * U * Math.abs(stretch[c]) + UNDERFLOW * n;
+        }
     }
 
     /**
