@@ -38,9 +38,11 @@ interface AttentionInput {
     int place(int dim);
 
     /**
-     * Reads keys and values of one group.
+     * Reads the key and value of a token.
      *
-     * @param v where values go; not used if they are the keys
+     * @param k where the key goes
+     * @param v where the value goes; not used if values are keys
+     * @param slot which key of the chunk they become
      */
-    void loadKeys(int sequence, int group, int from, int count, float[] k, float[] v);
+    void loadKey(int sequence, int group, int token, float[] k, float[] v, int slot);
 }

@@ -7,7 +7,7 @@ package dev.octet.mla.cpu;
  * <pre>
  * packed queries   q[panel][d][width]                       width = rows of the panel, a multiple of {@link #lanes}
  * chunk of keys    k[d / 128][CHUNK keys][d % 128]          so are values
- * scores           s[key][width]                            then weights, in the same place
+ * scores           s[key][panel]                            panel = most rows; then weights, in the same place
  * sums             o[row][pitch]                            pitch = values of a row, a multiple of {@link #valueStep}
  * </pre>
  */
@@ -17,7 +17,7 @@ interface AttentionKernels {
     /** Most keys of a chunk. A chunk of 576 dimensions takes 240 KiB, beside queries and sums in a second-level cache. */
     int CHUNK = 96;
     /** What the number of keys that {@link #scores} takes is a multiple of. */
-    int KEY_STEP = 16;
+    int KEY_STEP = 24;
     /** Floats from one block of a chunk to the next. */
     int BLOCK_STRIDE = CHUNK * BLOCK;
 
@@ -49,7 +49,7 @@ interface AttentionKernels {
      * @param dims dimensions
      * @param keys a multiple of {@link #KEY_STEP}
      */
-    void scores(float[] q, int qi, int width, int dims, float[] k, int keys, float[] s, int si);
+    void scores(float[] q, int qi, int width, int dims, float[] k, int keys, float[] s);
 
     /**
      * Sets the scores of keys that a row does not see to -Infinity.
@@ -59,7 +59,7 @@ interface AttentionKernels {
      * @param end the key after the last one
      * @param row the panel's first row in these arrays
      */
-    void mask(float[] s, int si, int width, int keys, int firstKey, int[] first, int[] end, int row);
+    void mask(float[] s, int width, int keys, int firstKey, int[] first, int[] end, int row);
 
     /**
      * Turns scores into weights {@code exp2(factor * (score - max))}, where max is the largest score of the row so far,
@@ -72,7 +72,7 @@ interface AttentionKernels {
      * @param alpha set to what earlier sums are to be multiplied by
      * @param row the panel's first row in these arrays
      */
-    void weights(float[] s, int si, int width, int keys, float factor, float[] max, float[] sum, float[] alpha,
+    void weights(float[] s, int width, int keys, float factor, float[] max, float[] sum, float[] alpha,
             int row);
 
     /**
@@ -81,7 +81,7 @@ interface AttentionKernels {
      * @param rows a multiple of 4
      * @param pitch dimensions, a multiple of {@link #valueStep}
      */
-    void values(float[] p, int pi, int width, int rows, float[] v, int keys, float[] o, int oi, int pitch);
+    void values(float[] p, int rows, float[] v, int keys, float[] o, int oi, int pitch);
 
     /** {@return whether values have neither NaN nor infinity} */
     boolean finite(float[] v, int keys, int dims);

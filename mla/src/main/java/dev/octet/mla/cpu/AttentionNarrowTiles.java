@@ -11,6 +11,8 @@ final class AttentionNarrowTiles {
     private static final VectorSpecies<Float> F = Lanes.F;
     private static final int L = Lanes.COUNT;
     private static final int BLOCK = AttentionKernels.BLOCK;
+    /** Floats from one key's scores to the next one's. */
+    private static final int WIDTH = VectorAttentionKernels.PANEL;
 
     private AttentionNarrowTiles() {}
 
@@ -42,12 +44,12 @@ final class AttentionNarrowTiles {
         }
         c0_0.add(FloatVector.fromArray(F, s, si)).intoArray(s, si);
         c1_0.add(FloatVector.fromArray(F, s, si + L)).intoArray(s, si + L);
-        c0_1.add(FloatVector.fromArray(F, s, si + 2 * L)).intoArray(s, si + 2 * L);
-        c1_1.add(FloatVector.fromArray(F, s, si + 3 * L)).intoArray(s, si + 3 * L);
-        c0_2.add(FloatVector.fromArray(F, s, si + 4 * L)).intoArray(s, si + 4 * L);
-        c1_2.add(FloatVector.fromArray(F, s, si + 5 * L)).intoArray(s, si + 5 * L);
-        c0_3.add(FloatVector.fromArray(F, s, si + 6 * L)).intoArray(s, si + 6 * L);
-        c1_3.add(FloatVector.fromArray(F, s, si + 7 * L)).intoArray(s, si + 7 * L);
+        c0_1.add(FloatVector.fromArray(F, s, si + WIDTH)).intoArray(s, si + WIDTH);
+        c1_1.add(FloatVector.fromArray(F, s, si + WIDTH + L)).intoArray(s, si + WIDTH + L);
+        c0_2.add(FloatVector.fromArray(F, s, si + 2 * WIDTH)).intoArray(s, si + 2 * WIDTH);
+        c1_2.add(FloatVector.fromArray(F, s, si + 2 * WIDTH + L)).intoArray(s, si + 2 * WIDTH + L);
+        c0_3.add(FloatVector.fromArray(F, s, si + 3 * WIDTH)).intoArray(s, si + 3 * WIDTH);
+        c1_3.add(FloatVector.fromArray(F, s, si + 3 * WIDTH + L)).intoArray(s, si + 3 * WIDTH + L);
     }
 
     /** 1 vector of rows by 8 keys. */
@@ -80,17 +82,17 @@ final class AttentionNarrowTiles {
             c0_7 = a0.fma(b7, c0_7);
         }
         c0_0.add(FloatVector.fromArray(F, s, si)).intoArray(s, si);
-        c0_1.add(FloatVector.fromArray(F, s, si + L)).intoArray(s, si + L);
-        c0_2.add(FloatVector.fromArray(F, s, si + 2 * L)).intoArray(s, si + 2 * L);
-        c0_3.add(FloatVector.fromArray(F, s, si + 3 * L)).intoArray(s, si + 3 * L);
-        c0_4.add(FloatVector.fromArray(F, s, si + 4 * L)).intoArray(s, si + 4 * L);
-        c0_5.add(FloatVector.fromArray(F, s, si + 5 * L)).intoArray(s, si + 5 * L);
-        c0_6.add(FloatVector.fromArray(F, s, si + 6 * L)).intoArray(s, si + 6 * L);
-        c0_7.add(FloatVector.fromArray(F, s, si + 7 * L)).intoArray(s, si + 7 * L);
+        c0_1.add(FloatVector.fromArray(F, s, si + WIDTH)).intoArray(s, si + WIDTH);
+        c0_2.add(FloatVector.fromArray(F, s, si + 2 * WIDTH)).intoArray(s, si + 2 * WIDTH);
+        c0_3.add(FloatVector.fromArray(F, s, si + 3 * WIDTH)).intoArray(s, si + 3 * WIDTH);
+        c0_4.add(FloatVector.fromArray(F, s, si + 4 * WIDTH)).intoArray(s, si + 4 * WIDTH);
+        c0_5.add(FloatVector.fromArray(F, s, si + 5 * WIDTH)).intoArray(s, si + 5 * WIDTH);
+        c0_6.add(FloatVector.fromArray(F, s, si + 6 * WIDTH)).intoArray(s, si + 6 * WIDTH);
+        c0_7.add(FloatVector.fromArray(F, s, si + 7 * WIDTH)).intoArray(s, si + 7 * WIDTH);
     }
 
     /** 2 vectors along the value by 4 rows. */
-    static void values2x4(float[] p, int pi, int width, float[] v, int vi, int keys, float[] o, int oi, int pitch) {
+    static void values2x4(float[] p, int pi, float[] v, int vi, int keys, float[] o, int oi, int pitch) {
         FloatVector c0_0 = FloatVector.zero(F);
         FloatVector c1_0 = FloatVector.zero(F);
         FloatVector c0_1 = FloatVector.zero(F);
@@ -102,16 +104,16 @@ final class AttentionNarrowTiles {
         for (int j = 0; j < keys; j++) {
             FloatVector a0 = FloatVector.fromArray(F, v, vi + j * BLOCK);
             FloatVector a1 = FloatVector.fromArray(F, v, vi + j * BLOCK + L);
-            FloatVector b0 = FloatVector.broadcast(F, p[pi + j * width]);
+            FloatVector b0 = FloatVector.broadcast(F, p[pi + j * WIDTH]);
             c0_0 = a0.fma(b0, c0_0);
             c1_0 = a1.fma(b0, c1_0);
-            FloatVector b1 = FloatVector.broadcast(F, p[pi + j * width + 1]);
+            FloatVector b1 = FloatVector.broadcast(F, p[pi + j * WIDTH + 1]);
             c0_1 = a0.fma(b1, c0_1);
             c1_1 = a1.fma(b1, c1_1);
-            FloatVector b2 = FloatVector.broadcast(F, p[pi + j * width + 2]);
+            FloatVector b2 = FloatVector.broadcast(F, p[pi + j * WIDTH + 2]);
             c0_2 = a0.fma(b2, c0_2);
             c1_2 = a1.fma(b2, c1_2);
-            FloatVector b3 = FloatVector.broadcast(F, p[pi + j * width + 3]);
+            FloatVector b3 = FloatVector.broadcast(F, p[pi + j * WIDTH + 3]);
             c0_3 = a0.fma(b3, c0_3);
             c1_3 = a1.fma(b3, c1_3);
         }

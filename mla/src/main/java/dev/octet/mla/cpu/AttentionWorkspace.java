@@ -9,12 +9,13 @@ final class AttentionWorkspace {
 
     /** What arrays of floats are for. The first four belong to a call, the others to a task. */
     enum Floats {
-        PACKED, PARTIALS, MAXIMA, WEIGHT_SUMS, KEYS, VALUES, SCORES, SUMS, ROW_MAXIMA, ROW_SUMS, ALPHA, ROW, OTHER_ROW
+        PACKED, PARTIALS, MAXIMA, WEIGHT_SUMS, KEYS, VALUES, SCORES, SUMS, ROW_MAXIMA, ROW_SUMS, ALPHA, ROW,
+        OTHER_ROW
     }
 
-    /** What arrays of ints are for. The first belongs to a call, the others to a task. */
+    /** What arrays of ints are for. The first two belong to a call, the others to a task. */
     enum Ints {
-        UNITS, FIRST, END
+        UNITS, PLACES, FIRST, END
     }
 
     private AttentionWorkspace() {}

@@ -100,24 +100,16 @@ final class CachedKeys implements AttentionInput {
     }
 
     @Override
-    public void loadKeys(int sequence, int group, int from, int count, float[] k, float[] v) {
-        int[] table = latents.tables()[sequence];
-        int page = from / pageSize;
-        int slot = from % pageSize;
-        for (int j = 0; j < count; j++) {
-            if (slot == pageSize) {
-                page++;
-                slot = 0;
-            }
-            long record = address + ((long) table[page] * pageSize + slot) * bytesPerToken;
-            slot++;
-            if (bf16) {
-                kernels.loadKey(record, true, rank + ropeDim, k, j, 0);
-            } else {
-                long scales = record + rank;
-                kernels.loadCodes(record, scales, rank, k, j);
-                kernels.loadKey(scales + rank / CacheFormat.TILE * 4L, true, ropeDim, k, j, rank);
-            }
+    public void loadKey(int sequence, int group, int token, float[] k, float[] v, int slot) {
+        int page = token / pageSize;
+        long index = (long) latents.tables()[sequence][page] * pageSize + (token - page * pageSize);
+        long record = address + index * bytesPerToken;
+        if (bf16) {
+            kernels.loadKey(record, true, rank + ropeDim, k, slot, 0);
+        } else {
+            long scales = record + rank;
+            kernels.loadCodes(record, scales, rank, k, slot);
+            kernels.loadKey(scales + rank / CacheFormat.TILE * 4L, true, ropeDim, k, slot, rank);
         }
     }
 

@@ -19,15 +19,17 @@ import java.util.Arrays;
  *       floats and, for each panel of rows, makes scores, weights, and sums of values. Queries of 64 rows and 128
  *       dimensions stay in the first-level cache while keys pass by, values of 64 dimensions while weights pass by;
  *       all else stays in the second-level cache.
- *   <li>Units with more than one split are joined, a task for each panel of rows.
+ *   <li>Units with more than one split are joined, a task for each {@link #JOIN_ROWS} rows.
  * </ol>
  * If the memory that this takes grows too large, it is done for some units after the others.
  */
 final class FlashAttention {
-    /** Most rows of a unit: packed queries and sums of 128 rows in the absorbed form take 550 KiB. */
+    /** Most rows of a unit: packed queries and sums of 128 rows in the absorbed form take 544 KiB. */
     private static final int UNIT_ROWS = 128;
     /** Most splits of a unit: partial results of 128 rows take 256 KiB each in the absorbed form. */
     private static final int MOST_SPLITS = 16;
+    /** Rows that a task joins. */
+    private static final int JOIN_ROWS = 8;
     /** Floats of packed queries and partial results at a time, unless one unit takes more. */
     private static final long WAVE_FLOATS = 1 << 24;
 
@@ -47,7 +49,9 @@ final class FlashAttention {
     private static final int PACKED_AT = 10;
     private static final int PARTIALS_AT = 11;
     private static final int MAXIMA_AT = 12;
-    private static final int FIELDS = 13;
+    /** The first of its tasks that join splits. */
+    private static final int JOIN_TASK = 13;
+    private static final int FIELDS = 14;
 
     private final AttentionKernels kernels;
     private final AttentionInput in;
@@ -64,6 +68,8 @@ final class FlashAttention {
     private final float factor;
 
     private int units;
+    /** Where each dimension of a key lies in packed queries and in chunks. */
+    private int[] places = new int[0];
     private int[] table = new int[0];
     private float[] packed = new float[0];
     private float[] partials = new float[0];
@@ -91,8 +97,13 @@ final class FlashAttention {
 
     void run(CpuPool pool) {
         AttentionWorkspace work = AttentionWorkspace.mine();
+        places = work.get(AttentionWorkspace.Ints.PLACES, Math.max(keyDims, valueDims));
+        for (int d = 0; d < Math.max(keyDims, valueDims); d++) {
+            places[d] = in.place(d);
+        }
         int panelTasks = 0;
         int splitTasks = 0;
+        int joinTasks = 0;
         long packedFloats = 0;
         long partialFloats = 0;
         int maximaFloats = 0;
@@ -116,23 +127,26 @@ final class FlashAttention {
                     long q = (long) roundUp(unitRows, lanes) * keyDims;
                     long p = splits == 1 ? 0 : (long) splits * roundUp(unitRows, 4) * pitch;
                     if (units > 0 && packedFloats + q + partialFloats + p > WAVE_FLOATS) {
-                        runWave(pool, work, panelTasks, splitTasks, packedFloats, partialFloats, maximaFloats);
+                        runWave(pool, work, panelTasks, splitTasks, joinTasks, packedFloats, partialFloats, maximaFloats);
                         System.arraycopy(table, u, table, 0, FIELDS);
                         u = 0;
                         units = 0;
                         panelTasks = 0;
                         splitTasks = 0;
+                        joinTasks = 0;
                         packedFloats = 0;
                         partialFloats = 0;
                         maximaFloats = 0;
                     }
                     table[u + PANEL_TASK] = panelTasks;
                     table[u + SPLIT_TASK] = splitTasks;
+                    table[u + JOIN_TASK] = joinTasks;
                     table[u + PACKED_AT] = Math.toIntExact(packedFloats);
                     table[u + PARTIALS_AT] = Math.toIntExact(partialFloats);
                     table[u + MAXIMA_AT] = maximaFloats;
                     panelTasks += Math.ceilDiv(unitRows, panel);
                     splitTasks += splits;
+                    joinTasks += splits == 1 ? 0 : Math.ceilDiv(unitRows, JOIN_ROWS);
                     packedFloats += q;
                     partialFloats += p;
                     maximaFloats += splits == 1 ? 0 : splits * unitRows;
@@ -141,7 +155,7 @@ final class FlashAttention {
             }
         }
         if (units > 0) {
-            runWave(pool, work, panelTasks, splitTasks, packedFloats, partialFloats, maximaFloats);
+            runWave(pool, work, panelTasks, splitTasks, joinTasks, packedFloats, partialFloats, maximaFloats);
         }
     }
 
@@ -176,16 +190,16 @@ final class FlashAttention {
         return (long) in.keys(sequence) - in.queries(sequence) + row / in.rowsPerQuery();
     }
 
-    private void runWave(CpuPool pool, AttentionWorkspace work, int panelTasks, int splitTasks, long packedFloats,
-            long partialFloats, int maximaFloats) {
+    private void runWave(CpuPool pool, AttentionWorkspace work, int panelTasks, int splitTasks, int joinTasks,
+            long packedFloats, long partialFloats, int maximaFloats) {
         packed = work.get(AttentionWorkspace.Floats.PACKED, Math.toIntExact(packedFloats));
         partials = work.get(AttentionWorkspace.Floats.PARTIALS, Math.toIntExact(partialFloats));
         maxima = work.get(AttentionWorkspace.Floats.MAXIMA, maximaFloats);
         weightSums = work.get(AttentionWorkspace.Floats.WEIGHT_SUMS, maximaFloats);
         pool.run(panelTasks, this::pack);
         pool.run(splitTasks, this::attend);
-        if (splitTasks > units) {
-            pool.run(panelTasks, this::join);
+        if (joinTasks > 0) {
+            pool.run(joinTasks, this::join);
         }
     }
 
@@ -214,6 +228,8 @@ final class FlashAttention {
         int width = roundUp(rows, lanes);
         int at = table[u + PACKED_AT] + row * keyDims;
         float[] one = AttentionWorkspace.mine().get(AttentionWorkspace.Floats.ROW, keyDims);
+        float[] to = packed;
+        int[] place = places;
         for (int r = 0; r < width; r++) {
             if (r < rows) {
                 query.load(kernels, token(u, row + r), head(u, row + r), keyDims, one, 0);
@@ -221,7 +237,7 @@ final class FlashAttention {
                 Arrays.fill(one, 0, keyDims, 0f);
             }
             for (int d = 0; d < keyDims; d++) {
-                packed[at + in.place(d) * width + r] = one[d];
+                to[at + place[d] * width + r] = one[d];
             }
         }
     }
@@ -282,62 +298,73 @@ final class FlashAttention {
 
     private void attend(int u, int from, int to, AttentionWorkspace work, float[] o, int oi, float[] max,
             float[] sum) {
-        int rows = table[u + ROWS];
-        int blocks = Math.ceilDiv(Math.max(keyDims, in.valuesAreKeys() ? pitch : 0), AttentionKernels.BLOCK);
+        boolean shared = in.valuesAreKeys();
+        int blocks = Math.ceilDiv(Math.max(keyDims, shared ? pitch : 0), AttentionKernels.BLOCK);
         float[] k = work.get(AttentionWorkspace.Floats.KEYS, blocks * AttentionKernels.BLOCK_STRIDE);
-        float[] v = in.valuesAreKeys() ? k : work.get(AttentionWorkspace.Floats.VALUES,
+        float[] v = shared ? k : work.get(AttentionWorkspace.Floats.VALUES,
                 Math.ceilDiv(pitch, AttentionKernels.BLOCK) * AttentionKernels.BLOCK_STRIDE);
-        float[] s = work.get(AttentionWorkspace.Floats.SCORES, (AttentionKernels.CHUNK + 1) * panel);
-        float[] alpha = work.get(AttentionWorkspace.Floats.ALPHA, roundUp(rows, lanes));
-        int[] first = work.get(AttentionWorkspace.Ints.FIRST, rows);
-        int[] end = work.get(AttentionWorkspace.Ints.END, rows);
         int chunks = Math.ceilDiv(to - from, AttentionKernels.CHUNK);
-        int step = chunks == 0 ? 0 : roundUp(Math.ceilDiv(to - from, chunks), AttentionKernels.KEY_STEP);
+        int step = chunks == 0 ? 1 : roundUp(Math.ceilDiv(to - from, chunks), AttentionKernels.KEY_STEP);
         for (int key = from; key < to; key += step) {
             int keys = Math.min(step, to - key);
+            for (int j = 0; j < keys; j++) {
+                in.loadKey(table[u + SEQUENCE], table[u + GROUP], key + j, k, v, j);
+            }
+            // The tiles take whole steps of keys; what is left over must be no NaN.
             int padded = roundUp(keys, AttentionKernels.KEY_STEP);
-            in.loadKeys(table[u + SEQUENCE], table[u + GROUP], key, keys, k, v);
             for (int b = 0; b < blocks && keys < padded; b++) {
                 int at = b * AttentionKernels.BLOCK_STRIDE;
                 Arrays.fill(k, at + keys * AttentionKernels.BLOCK, at + padded * AttentionKernels.BLOCK, 0f);
             }
-            for (int row = 0; row < rows; row += panel) {
-                int panelRows = Math.min(panel, rows - row);
-                int width = roundUp(panelRows, lanes);
-                // Ranges move on from row to row.
-                if (end[row + panelRows - 1] <= key || first[row] >= key + keys) {
-                    continue;
+            attend(u, key, keys, k, v, work, o, oi, max, sum);
+        }
+    }
+
+    /** Adds one chunk of keys to the sums of all rows that see some of them. */
+    private void attend(int u, int key, int keys, float[] k, float[] v, AttentionWorkspace work, float[] o, int oi,
+            float[] max, float[] sum) {
+        int rows = table[u + ROWS];
+        float[] s = work.get(AttentionWorkspace.Floats.SCORES, (AttentionKernels.CHUNK + 1) * panel);
+        float[] alpha = work.get(AttentionWorkspace.Floats.ALPHA, roundUp(rows, lanes));
+        int[] first = work.get(AttentionWorkspace.Ints.FIRST, rows);
+        int[] end = work.get(AttentionWorkspace.Ints.END, rows);
+        int padded = roundUp(keys, AttentionKernels.KEY_STEP);
+        for (int row = 0; row < rows; row += panel) {
+            int panelRows = Math.min(panel, rows - row);
+            int width = roundUp(panelRows, lanes);
+            // Ranges move on from row to row.
+            if (end[row + panelRows - 1] <= key || first[row] >= key + keys) {
+                continue;
+            }
+            Arrays.fill(s, 0, padded * panel, 0f);
+            kernels.scores(packed, table[u + PACKED_AT] + row * keyDims, width, keyDims, k, padded, s);
+            boolean masked = first[row + panelRows - 1] > key || end[row] < key + keys;
+            if (masked) {
+                kernels.mask(s, width, keys, key, first, end, row);
+            }
+            kernels.weights(s, width, keys, factor, max, sum, alpha, row);
+            for (int r = 0; r < panelRows; r++) {
+                if (alpha[row + r] != 1) {
+                    kernels.scale(o, oi + (row + r) * pitch, pitch, alpha[row + r]);
                 }
-                Arrays.fill(s, 0, padded * width, 0f);
-                kernels.scores(packed, table[u + PACKED_AT] + row * keyDims, width, keyDims, k, padded, s, 0);
-                boolean masked = first[row + panelRows - 1] > key || end[row] < key + keys;
-                if (masked) {
-                    kernels.mask(s, 0, width, keys, key, first, end, row);
-                }
-                kernels.weights(s, 0, width, keys, factor, max, sum, alpha, row);
-                for (int r = 0; r < panelRows; r++) {
-                    if (alpha[row + r] != 1) {
-                        kernels.scale(o, oi + (row + r) * pitch, pitch, alpha[row + r]);
-                    }
-                }
-                if (masked && !kernels.finite(v, keys, valueDims)) {
-                    addVisible(s, width, row, panelRows, key, keys, first, end, v, o, oi);
-                } else {
-                    kernels.values(s, 0, width, roundUp(panelRows, 4), v, keys, o, oi + row * pitch, pitch);
-                }
+            }
+            if (masked && !kernels.finite(v, keys, valueDims)) {
+                addVisible(s, row, panelRows, key, keys, first, end, v, o, oi);
+            } else {
+                kernels.values(s, roundUp(panelRows, 4), v, keys, o, oi + row * pitch, pitch);
             }
         }
     }
 
     /** Adds values key by key, since a weight of 0 times a NaN or infinity that a row does not see would be a NaN. */
-    private void addVisible(float[] p, int width, int row, int rows, int firstKey, int keys, int[] first, int[] end,
+    private void addVisible(float[] p, int row, int rows, int firstKey, int keys, int[] first, int[] end,
             float[] v, float[] o, int oi) {
         for (int r = 0; r < rows; r++) {
             int from = Math.max(0, first[row + r] - firstKey);
             int to = Math.min(keys, end[row + r] - firstKey);
             int at = oi + (row + r) * pitch;
             for (int j = from; j < to; j++) {
-                float weight = p[j * width + r];
+                float weight = p[j * panel + r];
                 for (int d = 0; d < valueDims; d++) {
                     o[at + d] += weight * v[AttentionKernels.at(j, d)];
                 }
@@ -363,23 +390,21 @@ final class FlashAttention {
             return;
         }
         float inverse = 1 / sum;
+        int[] place = places;
         for (int d = 0; d < valueDims; d++) {
-            row[d] = o[at + in.place(d)] * inverse;
+            row[d] = o[at + place[d]] * inverse;
         }
         out.write(token, head, row, (double) max * options.scale() + Math.log(sum));
     }
 
-    /** Joins the splits of a panel of rows and writes these. */
+    /** Joins the splits of a few rows and writes these. */
     private void join(int task) {
-        int u = unitOf(task, PANEL_TASK);
-        if (table[u + SPLITS] == 1) {
-            return;
-        }
+        int u = unitOf(task, JOIN_TASK);
         AttentionWorkspace work = AttentionWorkspace.mine();
         float[] total = work.get(AttentionWorkspace.Floats.SUMS, pitch);
         float[] row = work.get(AttentionWorkspace.Floats.ROW, pitch);
-        int firstRow = (task - table[u + PANEL_TASK]) * panel;
-        int end = Math.min(firstRow + panel, table[u + ROWS]);
+        int firstRow = (task - table[u + JOIN_TASK]) * JOIN_ROWS;
+        int end = Math.min(firstRow + JOIN_ROWS, table[u + ROWS]);
         for (int r = firstRow; r < end; r++) {
             if (seesNothing(u, r)) {
                 out.writeNothing(token(u, r), head(u, r), row);
@@ -407,8 +432,9 @@ final class FlashAttention {
             float share = (float) (weight(stats + i * rows, max) / sum);
             kernels.addScaled(share, partials, table[u + PARTIALS_AT] + i * stride + r * pitch, total, 0, pitch);
         }
+        int[] place = places;
         for (int d = 0; d < valueDims; d++) {
-            row[d] = total[in.place(d)];
+            row[d] = total[place[d]];
         }
         out.write(token(u, r), head(u, r), row, (double) max * options.scale() + Math.log(sum));
     }

@@ -11,6 +11,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
 
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED;
+    private static final int PANEL = 64;
     private static final double LN_2 = Math.log(2);
 
     private ScalarAttentionKernels() {}
@@ -22,7 +23,7 @@ final class ScalarAttentionKernels implements AttentionKernels {
 
     @Override
     public int panel() {
-        return 64;
+        return PANEL;
     }
 
     @Override
@@ -36,10 +37,10 @@ final class ScalarAttentionKernels implements AttentionKernels {
     }
 
     @Override
-    public void scores(float[] q, int qi, int width, int dims, float[] k, int keys, float[] s, int si) {
+    public void scores(float[] q, int qi, int width, int dims, float[] k, int keys, float[] s) {
         for (int j = 0; j < keys; j++) {
             for (int d = 0; d < dims; d++) {
-                multiply(k[AttentionKernels.at(j, d)], q, qi + d * width, s, si + j * width, width);
+                multiply(k[AttentionKernels.at(j, d)], q, qi + d * width, s, j * PANEL, width);
             }
         }
     }
@@ -51,25 +52,25 @@ final class ScalarAttentionKernels implements AttentionKernels {
     }
 
     @Override
-    public void mask(float[] s, int si, int width, int keys, int firstKey, int[] first, int[] end, int row) {
+    public void mask(float[] s, int width, int keys, int firstKey, int[] first, int[] end, int row) {
         for (int j = 0; j < keys; j++) {
             int key = firstKey + j;
             for (int r = 0; r < width; r++) {
                 if (key < first[row + r] || key >= end[row + r]) {
-                    s[si + j * width + r] = Float.NEGATIVE_INFINITY;
+                    s[j * PANEL + r] = Float.NEGATIVE_INFINITY;
                 }
             }
         }
     }
 
     @Override
-    public void weights(float[] s, int si, int width, int keys, float factor, float[] max, float[] sum, float[] alpha,
+    public void weights(float[] s, int width, int keys, float factor, float[] max, float[] sum, float[] alpha,
             int row) {
         for (int r = 0; r < width; r++) {
             float old = max[row + r];
             float m = old;
             for (int j = 0; j < keys; j++) {
-                float x = s[si + j * width + r];
+                float x = s[j * PANEL + r];
                 if (x > m) { // a NaN is not
                     m = x;
                 }
@@ -78,8 +79,8 @@ final class ScalarAttentionKernels implements AttentionKernels {
             float reference = m == Float.NEGATIVE_INFINITY ? 0 : m;
             float total = 0;
             for (int j = 0; j < keys; j++) {
-                float weight = exp2((s[si + j * width + r] - reference) * factor);
-                s[si + j * width + r] = weight;
+                float weight = exp2((s[j * PANEL + r] - reference) * factor);
+                s[j * PANEL + r] = weight;
                 total += weight;
             }
             float decay = sum[row + r] == 0 ? 1 : exp2((old - reference) * factor);
@@ -93,13 +94,13 @@ final class ScalarAttentionKernels implements AttentionKernels {
     }
 
     @Override
-    public void values(float[] p, int pi, int width, int rows, float[] v, int keys, float[] o, int oi, int pitch) {
+    public void values(float[] p, int rows, float[] v, int keys, float[] o, int oi, int pitch) {
         for (int d = 0; d < pitch; d += BLOCK) {
             int n = Math.min(BLOCK, pitch - d);
             int vi = d / BLOCK * BLOCK_STRIDE;
             for (int r = 0; r < rows; r++) {
                 for (int j = 0; j < keys; j++) {
-                    multiply(p[pi + j * width + r], v, vi + j * BLOCK, o, oi + r * pitch + d, n);
+                    multiply(p[j * PANEL + r], v, vi + j * BLOCK, o, oi + r * pitch + d, n);
                 }
             }
         }

@@ -88,18 +88,12 @@ final class TensorKeys implements AttentionInput {
     }
 
     @Override
-    public void loadKeys(int sequence, int group, int from, int count, float[] k, float[] v) {
-        long token = firstKey[sequence] + from;
-        for (int j = 0; j < count; j++) {
-            keys.loadKey(kernels, token + j, group, dims, k, j, 0);
-        }
+    public void loadKey(int sequence, int group, int token, float[] k, float[] v, int slot) {
+        long at = firstKey[sequence] + token;
+        keys.loadKey(kernels, at, group, dims, k, slot, 0);
         if (ropeKeys != null) {
-            for (int j = 0; j < count; j++) {
-                ropeKeys.loadKey(kernels, token + j, group, ropeDims, k, j, dims);
-            }
+            ropeKeys.loadKey(kernels, at, group, ropeDims, k, slot, dims);
         }
-        for (int j = 0; j < count; j++) {
-            values.loadKey(kernels, token + j, group, valueDims, v, j, 0);
-        }
+        values.loadKey(kernels, at, group, valueDims, v, slot, 0);
     }
 }

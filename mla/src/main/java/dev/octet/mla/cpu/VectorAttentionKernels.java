@@ -29,6 +29,10 @@ final class VectorAttentionKernels implements AttentionKernels {
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED;
     /** Vectors in a full panel, and in a tile of values. */
     private static final int VECTORS = L >= 16 ? 4 : 2;
+    /** Rows of a full panel. */
+    static final int PANEL = VECTORS * L;
+    /** Values that are read at once. */
+    private static final int RUN = 64;
 
     // 2^f for f in [-1/2, 1/2] as 1 + f * (C1 + ... + C6 f^5): the polynomial of least relative error, 2^-28.9, rounded.
     private static final float C1 = 0x1.62e43p-1f;
@@ -58,12 +62,12 @@ final class VectorAttentionKernels implements AttentionKernels {
 
     @Override
     public int panel() {
-        return VECTORS * L;
+        return PANEL;
     }
 
     @Override
     public int valueStep() {
-        return VECTORS * L;
+        return PANEL;
     }
 
     /** Of 4 L codes, each lane of a vector of ints holds 4: their j-th ones are decoded together. */
@@ -75,57 +79,64 @@ final class VectorAttentionKernels implements AttentionKernels {
     }
 
     @Override
-    public void scores(float[] q, int qi, int width, int dims, float[] k, int keys, float[] s, int si) {
-        int vectors = width / L;
+    public void scores(float[] q, int qi, int width, int dims, float[] k, int keys, float[] s) {
         for (int d = 0; d < dims; d += BLOCK) {
             int n = Math.min(BLOCK, dims - d);
             int ki = d / BLOCK * BLOCK_STRIDE;
-            int from = qi + d * width;
-            switch (vectors) {
-                case 4 -> {
-                    for (int j = 0; j < keys; j += 4) {
-                        AttentionTiles.scores4x4(q, from, k, ki + j * BLOCK, n, s, si + j * width);
-                    }
+            if (VECTORS == 2) {
+                narrowScores(q, qi + d * width, width / L, n, k, ki, keys, s);
+            } else {
+                scores(q, qi + d * width, width / L, n, k, ki, keys, s);
+            }
+        }
+    }
+
+    private static void scores(float[] q, int qi, int vectors, int dims, float[] k, int ki, int keys, float[] s) {
+        switch (vectors) {
+            case 4 -> {
+                for (int j = 0; j < keys; j += 6) {
+                    AttentionTiles.scores4x6(q, qi, k, ki + j * BLOCK, dims, s, j * PANEL);
                 }
-                case 3 -> {
-                    for (int j = 0; j < keys; j += 4) {
-                        AttentionTiles.scores3x4(q, from, k, ki + j * BLOCK, n, s, si + j * width);
-                    }
+            }
+            case 3 -> {
+                for (int j = 0; j < keys; j += 8) {
+                    AttentionTiles.scores3x8(q, qi, k, ki + j * BLOCK, dims, s, j * PANEL);
                 }
-                case 2 -> {
-                    if (VECTORS == 2) {
-                        for (int j = 0; j < keys; j += 4) {
-                            AttentionNarrowTiles.scores2x4(q, from, k, ki + j * BLOCK, n, s, si + j * width);
-                        }
-                    } else {
-                        for (int j = 0; j < keys; j += 8) {
-                            AttentionTiles.scores2x8(q, from, k, ki + j * BLOCK, n, s, si + j * width);
-                        }
-                    }
+            }
+            case 2 -> {
+                for (int j = 0; j < keys; j += 12) {
+                    AttentionTiles.scores2x12(q, qi, k, ki + j * BLOCK, dims, s, j * PANEL);
                 }
-                default -> {
-                    if (VECTORS == 2) {
-                        for (int j = 0; j < keys; j += 8) {
-                            AttentionNarrowTiles.scores1x8(q, from, k, ki + j * BLOCK, n, s, si + j * width);
-                        }
-                    } else {
-                        for (int j = 0; j < keys; j += 16) {
-                            AttentionTiles.scores1x16(q, from, k, ki + j * BLOCK, n, s, si + j * width);
-                        }
-                    }
+            }
+            default -> {
+                for (int j = 0; j < keys; j += 24) {
+                    AttentionTiles.scores1x24(q, qi, k, ki + j * BLOCK, dims, s, j * PANEL);
                 }
             }
         }
     }
 
-    @Override
-    public void mask(float[] s, int si, int width, int keys, int firstKey, int[] first, int[] end, int row) {
-        for (int v = 0; v < width; v += L) {
-            maskRows(s, si + v, width, keys, firstKey, first, end, row + v);
+    private static void narrowScores(float[] q, int qi, int vectors, int dims, float[] k, int ki, int keys,
+            float[] s) {
+        if (vectors == 2) {
+            for (int j = 0; j < keys; j += 4) {
+                AttentionNarrowTiles.scores2x4(q, qi, k, ki + j * BLOCK, dims, s, j * PANEL);
+            }
+        } else {
+            for (int j = 0; j < keys; j += 8) {
+                AttentionNarrowTiles.scores1x8(q, qi, k, ki + j * BLOCK, dims, s, j * PANEL);
+            }
         }
     }
 
-    private static void maskRows(float[] s, int si, int width, int keys, int firstKey, int[] first, int[] end,
+    @Override
+    public void mask(float[] s, int width, int keys, int firstKey, int[] first, int[] end, int row) {
+        for (int v = 0; v < width; v += L) {
+            maskRows(s, v, keys, firstKey, first, end, row + v);
+        }
+    }
+
+    private static void maskRows(float[] s, int si, int keys, int firstKey, int[] first, int[] end,
             int row) {
         IntVector from = IntVector.fromArray(I, first, row);
         IntVector to = IntVector.fromArray(I, end, row);
@@ -133,36 +144,36 @@ final class VectorAttentionKernels implements AttentionKernels {
         for (int j = 0; j < keys; j++) {
             int key = firstKey + j;
             VectorMask<Integer> seen = from.compare(VectorOperators.LE, key).and(to.compare(VectorOperators.GT, key));
-            int at = si + j * width;
+            int at = si + j * PANEL;
             none.blend(FloatVector.fromArray(F, s, at), seen.cast(F)).intoArray(s, at);
         }
     }
 
     @Override
-    public void weights(float[] s, int si, int width, int keys, float factor, float[] max, float[] sum, float[] alpha,
+    public void weights(float[] s, int width, int keys, float factor, float[] max, float[] sum, float[] alpha,
             int row) {
         for (int v = 0; v < width; v += L) {
-            rowWeights(s, si + v, width, keys, factor, max, sum, alpha, row + v);
+            rowWeights(s, v, keys, factor, max, sum, alpha, row + v);
         }
     }
 
-    private static void rowWeights(float[] s, int si, int width, int keys, float factor, float[] max, float[] sum,
+    private static void rowWeights(float[] s, int si, int keys, float factor, float[] max, float[] sum,
             float[] alpha, int row) {
         FloatVector old = FloatVector.fromArray(F, max, row);
         FloatVector m = old;
         for (int j = 0; j < keys; j++) {
-            FloatVector x = FloatVector.fromArray(F, s, si + j * width);
+            FloatVector x = FloatVector.fromArray(F, s, si + j * PANEL);
             m = m.blend(x, x.compare(VectorOperators.GT, m)); // a NaN is not greater
         }
         m.intoArray(max, row);
         FloatVector reference = m.blend(0f, m.compare(VectorOperators.EQ, Float.NEGATIVE_INFINITY));
         // One line more: the old maximum becomes what the old sums are multiplied by.
-        old.intoArray(s, si + keys * width);
+        old.intoArray(s, si + keys * PANEL);
         FloatVector total = FloatVector.zero(F);
         FloatVector weight = FloatVector.zero(F);
         for (int j = 0; j <= keys; j++) {
             total = total.add(weight);
-            int at = si + j * width;
+            int at = si + j * PANEL;
             FloatVector x = FloatVector.fromArray(F, s, at).sub(reference).mul(factor);
             FloatVector shifted = x.add(ROUND);
             FloatVector f = x.sub(shifted.sub(ROUND));
@@ -184,17 +195,22 @@ final class VectorAttentionKernels implements AttentionKernels {
     }
 
     @Override
-    public void values(float[] p, int pi, int width, int rows, float[] v, int keys, float[] o, int oi, int pitch) {
-        for (int d = 0; d < pitch; d += VECTORS * L) {
+    public void values(float[] p, int rows, float[] v, int keys, float[] o, int oi, int pitch) {
+        for (int d = 0; d < pitch; d += PANEL) {
             int vi = d / BLOCK * BLOCK_STRIDE + d % BLOCK;
+            int to = oi + d;
+            int r = 0;
             if (VECTORS == 2) {
-                for (int r = 0; r < rows; r += 4) {
-                    AttentionNarrowTiles.values2x4(p, pi + r, width, v, vi, keys, o, oi + r * pitch + d, pitch);
+                for (; r < rows; r += 4) {
+                    AttentionNarrowTiles.values2x4(p, r, v, vi, keys, o, to + r * pitch, pitch);
                 }
-            } else {
-                for (int r = 0; r < rows; r += 4) {
-                    AttentionTiles.values4x4(p, pi + r, width, v, vi, keys, o, oi + r * pitch + d, pitch);
-                }
+                continue;
+            }
+            for (; r + 6 <= rows; r += 6) {
+                AttentionTiles.values4x6(p, r, v, vi, keys, o, to + r * pitch, pitch);
+            }
+            for (; r < rows; r += 4) {
+                AttentionTiles.values4x4(p, r, v, vi, keys, o, to + r * pitch, pitch);
             }
         }
     }
@@ -275,27 +291,35 @@ final class VectorAttentionKernels implements AttentionKernels {
 
     @Override
     public void loadKey(long address, boolean bf16, int n, float[] k, int key, int firstDim) {
-        int whole = firstDim % L == 0 ? n - n % L : 0;
-        if (bf16) {
-            for (int i = 0; i < whole; i += L) {
-                int d = firstDim + i;
-                int to = d / BLOCK * BLOCK_STRIDE + key * BLOCK + d % BLOCK;
-                ((IntVector) ShortVector.fromMemorySegment(S, ALL, address + 2L * i, LE)
-                        .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16)
-                        .reinterpretAsFloats().intoArray(k, to);
+        // Whole runs of 64 by a loop of its own for each, which C2 unrolls: a loop over single vectors takes four times
+        // as long, since it finds its place in the chunk for each.
+        int whole = firstDim % RUN == 0 ? n / RUN * RUN : 0;
+        for (int i = 0; i < whole; i += RUN) {
+            int d = firstDim + i;
+            int to = d / BLOCK * BLOCK_STRIDE + key * BLOCK + d % BLOCK;
+            if (bf16) {
+                loadRunBf16(address + 2L * i, k, to);
+            } else {
+                loadRun(address + 4L * i, k, to);
             }
-            for (int i = whole; i < n; i++) {
-                k[AttentionKernels.at(key, firstDim + i)] = BFloat16.toFloat(ALL.get(I16, address + 2L * i));
-            }
-        } else {
-            for (int i = 0; i < whole; i += L) {
-                int d = firstDim + i;
-                int to = d / BLOCK * BLOCK_STRIDE + key * BLOCK + d % BLOCK;
-                FloatVector.fromMemorySegment(F, ALL, address + 4L * i, LE).intoArray(k, to);
-            }
-            for (int i = whole; i < n; i++) {
-                k[AttentionKernels.at(key, firstDim + i)] = ALL.get(F32, address + 4L * i);
-            }
+        }
+        for (int i = whole; i < n; i++) {
+            k[AttentionKernels.at(key, firstDim + i)] =
+                    bf16 ? BFloat16.toFloat(ALL.get(I16, address + 2L * i)) : ALL.get(F32, address + 4L * i);
+        }
+    }
+
+    private static void loadRunBf16(long address, float[] to, int at) {
+        for (int i = 0; i < RUN; i += L) {
+            ((IntVector) ShortVector.fromMemorySegment(S, ALL, address + 2L * i, LE)
+                    .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16)
+                    .reinterpretAsFloats().intoArray(to, at + i);
+        }
+    }
+
+    private static void loadRun(long address, float[] to, int at) {
+        for (int i = 0; i < RUN; i += L) {
+            FloatVector.fromMemorySegment(F, ALL, address + 4L * i, LE).intoArray(to, at + i);
         }
     }
 
