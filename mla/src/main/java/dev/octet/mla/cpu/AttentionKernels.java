@@ -18,6 +18,8 @@ interface AttentionKernels {
     int CHUNK = 96;
     /** What the number of keys that {@link #scores} takes is a multiple of. */
     int KEY_STEP = 24;
+    /** How many rows more than it is told {@link #values} may read and write. */
+    int SPARE_ROWS = 2;
     /** Floats from one block of a chunk to the next. */
     int BLOCK_STRIDE = CHUNK * BLOCK;
 
@@ -78,7 +80,7 @@ interface AttentionKernels {
     /**
      * Adds values times weights to sums.
      *
-     * @param rows a multiple of 4
+     * @param rows a multiple of 4; the sums have {@link #SPARE_ROWS} more
      * @param pitch dimensions, a multiple of {@link #valueStep}
      */
     void values(float[] p, int rows, float[] v, int keys, float[] o, int oi, int pitch);

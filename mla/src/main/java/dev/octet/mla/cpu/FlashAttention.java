@@ -95,6 +95,11 @@ final class FlashAttention {
         return Math.addExact(n, step - 1) / step * step;
     }
 
+    /** {@return rows of sums that kernels may write to for so many rows} */
+    private static int sumRows(int rows) {
+        return roundUp(rows, 4) + AttentionKernels.SPARE_ROWS;
+    }
+
     void run(CpuPool pool) {
         AttentionWorkspace work = AttentionWorkspace.mine();
         places = work.get(AttentionWorkspace.Ints.PLACES, Math.max(keyDims, valueDims));
@@ -125,7 +130,7 @@ final class FlashAttention {
                     cutKeys(u);
                     int splits = table[u + SPLITS];
                     long q = (long) roundUp(unitRows, lanes) * keyDims;
-                    long p = splits == 1 ? 0 : (long) splits * roundUp(unitRows, 4) * pitch;
+                    long p = splits == 1 ? 0 : (long) splits * sumRows(unitRows) * pitch;
                     if (units > 0 && packedFloats + q + partialFloats + p > WAVE_FLOATS) {
                         runWave(pool, work, panelTasks, splitTasks, joinTasks, packedFloats, partialFloats, maximaFloats);
                         System.arraycopy(table, u, table, 0, FIELDS);
@@ -257,11 +262,11 @@ final class FlashAttention {
         int split = task - table[u + SPLIT_TASK];
         int splits = table[u + SPLITS];
         int rows = table[u + ROWS];
-        int rowsOfFour = roundUp(rows, 4);
+        int sumRows = sumRows(rows);
         AttentionWorkspace work = AttentionWorkspace.mine();
-        float[] o = splits == 1 ? work.get(AttentionWorkspace.Floats.SUMS, rowsOfFour * pitch) : partials;
-        int oi = splits == 1 ? 0 : table[u + PARTIALS_AT] + split * rowsOfFour * pitch;
-        Arrays.fill(o, oi, oi + rowsOfFour * pitch, 0f);
+        float[] o = splits == 1 ? work.get(AttentionWorkspace.Floats.SUMS, sumRows * pitch) : partials;
+        int oi = splits == 1 ? 0 : table[u + PARTIALS_AT] + split * sumRows * pitch;
+        Arrays.fill(o, oi, oi + sumRows * pitch, 0f);
         int padded = roundUp(rows, lanes);
         float[] max = work.get(AttentionWorkspace.Floats.ROW_MAXIMA, padded);
         float[] sum = work.get(AttentionWorkspace.Floats.ROW_SUMS, padded);
@@ -427,7 +432,7 @@ final class FlashAttention {
             sum += weight(stats + i * rows, max) * weightSums[stats + i * rows];
         }
         Arrays.fill(total, 0, pitch, 0f);
-        int stride = roundUp(rows, 4) * pitch;
+        int stride = sumRows(rows) * pitch;
         for (int i = 0; i < splits; i++) {
             float share = (float) (weight(stats + i * rows, max) / sum);
             kernels.addScaled(share, partials, table[u + PARTIALS_AT] + i * stride + r * pitch, total, 0, pitch);
