@@ -10,6 +10,7 @@ import dev.octet.fp8.Granularity;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -252,11 +253,10 @@ final class Quantization {
         }
     }
 
-    /** The whole matrix twice; between the passes lie the maxima of the tiles, whose order does not matter. */
+    /** The whole matrix twice: first for the largest magnitude of all, whatever the order of the tiles. */
     private void wholeMatrix(CpuPool pool, long tileColumns) {
         long tileRows = Tiles.TILE_ELEMENTS / tileColumns;
-        long across = Math.ceilDiv(columns, tileColumns);
-        int[] max = new int[Math.toIntExact(Math.ceilDiv(rows, tileRows) * across)];
+        AtomicInteger max = new AtomicInteger();
         run(pool, tileRows, tileColumns, false,
                 (row, n, column, m, x, bf16, at, rowBytes, out, outAt, outRowBytes) -> {
                     long count = n * TileKernels.blocks(m);
@@ -266,13 +266,9 @@ final class Quantization {
                     for (long i = 0; i < count; i++) {
                         bits = Math.max(bits, ofBlocks.get(I32, 4 * i));
                     }
-                    max[(int) (row / tileRows * across + column / tileColumns)] = bits;
+                    max.accumulateAndGet(bits, Math::max);
                 });
-        int bits = 0;
-        for (int b : max) {
-            bits = Math.max(bits, b);
-        }
-        float scale = scales.scale(bits, formatMax);
+        float scale = scales.scale(max.get(), formatMax);
         scales.store(0, 0, scale);
         float factor = 1f / scale;
         run(pool, tileRows, tileColumns, true,

@@ -74,7 +74,9 @@ final class SkinnyGemm {
 
     private void run(CpuPool pool) {
         packA(padded());
-        int rows = b.rows >= 32L * BLOCK * pool.threads() ? BLOCK : b.rows >= 8L * BLOCK ? BLOCK / 2 : BLOCK / 4;
+        // The longer the two streams of a task, the better; a few tasks for each thread, so that a slow one costs little.
+        long share = b.rows / pool.threads();
+        int rows = share >= 8 * BLOCK ? BLOCK : share >= 4 * BLOCK ? BLOCK / 2 : BLOCK / 4;
         pool.run(Math.toIntExact(Math.ceilDiv(b.rows, (long) rows)),
                 t -> multiply((long) t * rows, (int) Math.min(rows, b.rows - (long) t * rows)));
     }
@@ -84,12 +86,13 @@ final class SkinnyGemm {
     private void packA(int padded) {
         float[] row = GemmWorkspace.mine().packedA(0, length);
         for (int i = 0; i < padded; i++) {
+            long target = packedA + 4L * i * length;
             if (i < m) {
                 decodeRow(i, row);
-            } else {
-                Arrays.fill(row, 0, length, 0);
+                MemorySegment.copy(row, 0, ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, target, length);
+            } else if (i == m && m % GROUP == 3) { // three rows count as four; no other missing row is read
+                ALL.asSlice(target, 4L * length).fill((byte) 0);
             }
-            MemorySegment.copy(row, 0, ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, packedA + 4L * i * length, length);
             for (int block = 0; block < blocks; block++) {
                 scalesA[block * padded + i] = i < m ? a.scale(i, block) : 0;
             }
