@@ -34,6 +34,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     public static final double OF_ROOFLINE = 0.75;
     /** Decoding, as many times as fast as LibTorch in BF16 over keys and values of each head. */
     static final double DECODE_TIMES_BF16 = 1.5;
+    /** Absorbed weights with one token, of the read bandwidth. */
+    static final double ABSORB_OF_READ = 0.75;
     /** Prefill in F32, as many times as fast as LibTorch in FP32. */
     static final double PREFILL_TIMES_FP32 = 1.0;
     /** Until the first result of a fresh JVM. */
@@ -75,6 +77,11 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 case "mla.compress" -> {
                     bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_READ));
                     bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_BF16));
+                }
+                case "mla.absorb" -> {
+                    if (Long.valueOf(1).equals(r.params().get("tokens"))) {
+                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), ABSORB_OF_READ));
+                    }
                 }
                 default -> {
                     if (QUANTISERS.contains(r.benchmark()) && "BF16".equals(r.params().get("dtype"))) {
@@ -135,6 +142,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                     r.params().get("cache"));
             case "mla.prefill" -> String.format(Locale.ROOT, " %s heads, %s tokens, %s", r.params().get("heads"),
                     r.params().get("tokens"), r.params().get("dtype"));
+            case "mla.absorb" -> String.format(Locale.ROOT, " %s, %s token", r.params().get("weight"),
+                    r.params().get("tokens"));
             case "mla.compress" -> String.format(Locale.ROOT, " %sx%s", r.params().get("n"), r.params().get("k"));
             default -> " " + r.params().get("dtype");
         };

@@ -172,6 +172,18 @@ class BarTest {
     }
 
     @Test
+    void absorbedWeightsAreHeldAgainstReadingWithOneToken() {
+        for (int tokens : new int[] {1, 8}) {
+            Case c = Case.of("MlaBenchmark.absorb", "backend", "cpu", "threads", 2, "tokens", tokens, "heads", 128,
+                    "weight", "UV");
+            add(c, 2.0 * 128 * 128 * 512 / (32 * 0.76));
+        }
+        assertEquals("met", outcomes());
+        assertEquals("mla.absorb UV, 1 token, 2 threads", Bar.of(all).getFirst().of());
+        assertEquals(0.76, Bar.of(all).getFirst().value(), 1e-9);
+    }
+
+    @Test
     void compressionIsHeldAgainstTheBarsOfAProductOfOneRow() {
         Case c = Case.of("MlaBenchmark.compress", "backend", "cpu", "threads", 2, "n", 2112, "k", 7168);
         double bytes = 2112 * 7168 + 4 * 17 * 56;
