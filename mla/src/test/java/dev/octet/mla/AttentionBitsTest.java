@@ -213,7 +213,8 @@ class AttentionBitsTest {
                 Tensor out = Tensor.allocate(arena, DType.F32, Shape.of(m, prefill.heads(), prefill.valueDim()));
                 Tensor lse = Tensor.allocate(arena, DType.F32, Shape.of(m, prefill.heads()));
                 backend.prefill(data.query().slice(0, first, first + m), data.keys().slice(0, firstKey, firstKey + n),
-                        data.ropeKeys().slice(0, firstKey, firstKey + n), data.values().slice(0, firstKey, firstKey + n),
+                        data.ropeKeys().slice(0, firstKey, firstKey + n),
+                        data.values().slice(0, firstKey, firstKey + n),
                         new Ragged(new int[] {m}, new int[] {n}), prefill.options(), out, lse, Execution.shared());
                 assertPart(prefill + ", sequence " + s, together, first * prefill.heads() * prefill.valueDim(), out);
                 assertPart(prefill + ", sequence " + s, lseTogether, first * prefill.heads(), lse);

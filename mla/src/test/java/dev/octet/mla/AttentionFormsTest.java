@@ -117,8 +117,8 @@ class AttentionFormsTest {
                             data.ropeKeys().slice(0, 0, to), data.values().slice(0, 0, to),
                             new Ragged(new int[] {chunk}, new int[] {to}), options, out.view(), lse.view(),
                             Execution.shared());
-                    expected.part(from, to).check(whole + " from " + from + " to " + to + " on backend " + backend.name(),
-                            out, lse);
+                    expected.part(from, to).check(whole + " from " + from + " to " + to + " on backend "
+                            + backend.name(), out, lse);
                     from = to;
                 }
                 assertEquals(333, from);

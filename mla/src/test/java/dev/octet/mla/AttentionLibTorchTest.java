@@ -21,8 +21,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * LibTorch's scaled_dot_product_attention as an oracle that shares no code with ours: it attends to decompressed keys and
- * values, and both our prefill over the same and our decode over the latents must give what it gives.
+ * LibTorch's scaled_dot_product_attention as an oracle that shares no code with ours: it attends to decompressed keys
+ * and values, and both our prefill over the same and our decode over the latents must give what it gives.
  */
 class AttentionLibTorchTest {
     private static final double U = 0x1p-24;

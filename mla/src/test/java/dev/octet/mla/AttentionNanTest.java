@@ -80,7 +80,8 @@ class AttentionNanTest {
     void cachedTokens(CacheFormat format) {
         AttentionOptions causal = AttentionOptions.causal(0.1f);
         for (AttentionOptions options : List.of(causal, causal.withWindow(3), AttentionOptions.bidirectional(0.1f))) {
-            DecodeCase decode = DecodeCase.plain(2, 3, 130, 20).withQueries(6, 2).withOptions(options).withFormat(format);
+            DecodeCase decode = DecodeCase.plain(2, 3, 130, 20).withQueries(6, 2).withOptions(options)
+                    .withFormat(format);
             for (int place : new int[] {0, 511, 512, 575}) {
                 checkRecords(decode, place, Float.NaN, 127);
                 checkRecords(decode, place, Float.NaN, 60);
@@ -128,7 +129,8 @@ class AttentionNanTest {
                 ExpectedAttention expected = decode.expected(data);
                 assertTrue(Double.isNaN(expected.out(1, 2)[0]) && !Double.isNaN(expected.out(1, 3)[0]));
                 decode.run(backend, data, Execution.shared());
-                expected.check(decode + ", " + special + " in a query, backend " + backend.name(), data.out(), data.lse());
+                expected.check(decode + ", " + special + " in a query, backend " + backend.name(), data.out(),
+                        data.lse());
                 PrefillCase.Data prefillData = prefill.data(arena);
                 set(prefillData.query(), special, 1, 2, 5);
                 set(prefillData.query(), special, 5, 4, 191);
@@ -163,8 +165,8 @@ class AttentionNanTest {
                                     && !Double.isFinite(expected.out(110, 1)[77]));
                         }
                         prefill.run(backend, data, data.lse(), Execution.shared());
-                        expected.check(prefill + ", " + special + " in operand " + which + ", backend " + backend.name(),
-                                data.out(), data.lse());
+                        expected.check(prefill + ", " + special + " in operand " + which + ", backend "
+                                + backend.name(), data.out(), data.lse());
                     }
                 }
             }
@@ -175,7 +177,7 @@ class AttentionNanTest {
         t.slice(0, i, i + 1).slice(1, j, j + 1).slice(2, k, k + 1).copyFrom(new float[] {value});
     }
 
-    /** Rows that see nothing are 0 and +Infinity, also in outputs that held NaN, of BF16, and without any key at all. */
+    /** Rows that see nothing are 0 and +Infinity, in outputs of BF16 and without any key, too. */
     @ParameterizedTest
     @MethodSource("backends")
     void nothingToSee(MlaBackend backend) {

@@ -311,7 +311,8 @@ class AttentionRefusalTest {
     @Test
     void optionsAndLengths() {
         for (float scale : new float[] {0, -1, Float.NaN, Float.POSITIVE_INFINITY}) {
-            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> AttentionOptions.causal(scale));
+            IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
+                    () -> AttentionOptions.causal(scale));
             assertTrue(e.getMessage().startsWith("scale is " + scale), e.getMessage());
         }
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> CAUSAL.withWindow(-1));

@@ -14,8 +14,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * What a cache in FP8 does to attention, at V3's dimensions, on normally distributed latents and rotary keys: the outputs
- * against those over a BF16 cache of the same tokens. The figures stand in the module's README.
+ * What a cache in FP8 does to attention, at V3's dimensions, on normally distributed latents and rotary keys: the
+ * outputs against those over a BF16 cache of the same tokens. The figures stand in the module's README.
  */
 class CacheFormatErrorTest {
     private static final int HEADS = 16;
@@ -33,8 +33,9 @@ class CacheFormatErrorTest {
     /**
      * Rounding a latent is noise of a relative variance e^2, which comes into the output twice: by the values, and by
      * the scores, of which it is e^2 times the variance that the latent gives them, and changes weights in relation.
-     * Either is independent from key to key, so that sums see it times SUM p^2, which for normal scores is exp(variance)
-     * / n. The output's square has that same part, of values about 0 that do not quite cancel, and the square of its
+     * Either is independent from key to key, so that sums see it times SUM p^2, which for normal scores is
+     * exp(variance) / n. The output's square has that same part, of values about 0 that do not quite cancel, and that
+     * of its
      * mean, scale * query, since values of a large score lean towards the query. calc_diff is half the noise over both.
      */
     private static double predicted(int context) {
@@ -73,7 +74,8 @@ class CacheFormatErrorTest {
                         context + " tokens, " + format + ": calc_diff " + diff + ", predicted " + predicted(context));
                 // 16 * 512 values, whose errors are normal: beyond 6 deviations there is one in 500 million.
                 double deviation = Math.sqrt(2 * diff * meanSquare(half));
-                assertTrue(largest < 6 * deviation, context + " tokens, " + format + ": " + largest + " of " + deviation);
+                assertTrue(largest < 6 * deviation,
+                        context + " tokens, " + format + ": " + largest + " of " + deviation);
             }
         }
     }
@@ -95,7 +97,8 @@ class CacheFormatErrorTest {
         try (LatentKvCache cache = LatentKvCache.allocate(MlaConfig.V3, format, 1, Math.ceilDiv(tokens, 64), 64)) {
             LatentKvCache.Sequence sequence = cache.open();
             cache.append(sequence, latent, ropeKeys);
-            Mla.auto().decode(query, cache, 0, List.of(sequence), new int[] {1}, AttentionOptions.causal(scale), out, null);
+            Mla.auto().decode(query, cache, 0, List.of(sequence), new int[] {1}, AttentionOptions.causal(scale), out,
+                    null);
         }
         return out;
     }

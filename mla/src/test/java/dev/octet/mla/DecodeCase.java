@@ -20,7 +20,8 @@ import org.jspecify.annotations.Nullable;
 record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, int heads, int[] lengths, int[] queries,
         int pageSize, AttentionOptions options, double deviation, DType queryType, DType outType, Layout queryLayout,
         Layout outLayout) {
-    private static final int[] LENGTHS = {0, 1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 130, 255, 257, 300, 700};
+    private static final int[] LENGTHS = {0, 1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 130, 255, 257, 300,
+        700};
 
     /** All of one run: outputs full of NaN. */
     record Data(LatentPages pages, Layout.Placed query, Layout.Placed out, Layout.Placed lse) {}
@@ -55,8 +56,8 @@ record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, in
     }
 
     DecodeCase withDims(int latent, int rope) {
-        return new DecodeCase(seed, format, latent, rope, heads, lengths, queries, pageSize, options, deviation, queryType,
-                outType, queryLayout, outLayout);
+        return new DecodeCase(seed, format, latent, rope, heads, lengths, queries, pageSize, options, deviation,
+                queryType, outType, queryLayout, outLayout);
     }
 
     DecodeCase withPages(int size) {
@@ -92,8 +93,8 @@ record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, in
             case 1 -> AttentionOptions.causal(scale).withWindow(pick(r, 1, 5, 64, 100, 5000));
             default -> AttentionOptions.causal(scale);
         };
-        return new DecodeCase(seed, format, latent, pick(r, 64, 64, 64, 6, 2, 0), pick(r, 1, 3, 7, 16, 17, 33, 63), lengths,
-                queries, pick(r, 1, 7, 64, 100, 16), options, pick(r, 0.0, 0.3, 1.0, 3.0),
+        return new DecodeCase(seed, format, latent, pick(r, 64, 64, 64, 6, 2, 0), pick(r, 1, 3, 7, 16, 17, 33, 63),
+                lengths, queries, pick(r, 1, 7, 64, 100, 16), options, pick(r, 0.0, 0.3, 1.0, 3.0),
                 pick(r, DType.F32, DType.BF16), pick(r, DType.F32, DType.BF16), pick(r, Layout.values()),
                 pick(r, Layout.values()));
     }
@@ -160,8 +161,9 @@ record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, in
 
     @Override
     public String toString() {
-        return "decode seed " + seed + ", " + format + " " + kvLoraRank + "+" + ropeDim + ", heads " + heads + ", lengths "
-                + Arrays.toString(lengths) + ", queries " + Arrays.toString(queries) + ", pages of " + pageSize + ", "
+        return "decode seed " + seed + ", " + format + " " + kvLoraRank + "+" + ropeDim + ", heads " + heads
+                + ", lengths " + Arrays.toString(lengths) + ", queries " + Arrays.toString(queries) + ", pages of "
+                + pageSize + ", "
                 + options + ", deviation " + deviation + ", query " + queryType + " " + queryLayout + ", out " + outType
                 + " " + outLayout;
     }

@@ -95,7 +95,8 @@ class DecodeSuiteTest {
         for (AttentionOptions options : List.of(AttentionOptions.causal(scale), AttentionOptions.bidirectional(scale),
                 AttentionOptions.causal(scale).withWindow(1), AttentionOptions.causal(scale).withWindow(5),
                 AttentionOptions.causal(scale).withWindow(130), AttentionOptions.causal(scale).withWindow(100_000))) {
-            cases.add(DecodeCase.plain(cases.size(), 4, 300, 0, 2, 65, 1).withQueries(2, 3, 5, 4, 0).withOptions(options));
+            cases.add(DecodeCase.plain(cases.size(), 4, 300, 0, 2, 65, 1).withQueries(2, 3, 5, 4, 0)
+                    .withOptions(options));
             cases.add(DecodeCase.plain(cases.size(), 17, 129, 12, 5).withQueries(40, 12, 7).withOptions(options)
                     .withFormat(CacheFormat.FP8));
         }

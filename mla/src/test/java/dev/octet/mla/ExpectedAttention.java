@@ -116,8 +116,8 @@ final class ExpectedAttention {
             fits = round(exact - bound, dtype) <= actual && actual <= round(exact + bound, dtype);
         }
         if (!fits) {
-            fail(String.format("%s: %s[%d, %d, %d] is %s, it must be %s +- %s, off by %s", what, tensor, t, h, c, actual,
-                    exact, bound, Math.abs(actual - exact)));
+            fail(String.format("%s: %s[%d, %d, %d] is %s, it must be %s +- %s, off by %s", what, tensor, t, h, c,
+                    actual, exact, bound, Math.abs(actual - exact)));
         }
     }
 

@@ -15,8 +15,8 @@ import java.util.Arrays;
 import java.util.random.RandomGenerator;
 
 /**
- * A cache's pages, written value by value and apart from the library's own cache. What no token owns is full of NaN, and
- * entries of the tables beyond a sequence's length lead nowhere.
+ * A cache's pages, written value by value and apart from the library's own cache. What no token owns is full of NaN,
+ * and entries of the tables beyond a sequence's length lead nowhere.
  *
  * @param paged what a backend sees
  * @param rows {@code [sequence][token][kvLoraRank + ropeDim]}: what its records say

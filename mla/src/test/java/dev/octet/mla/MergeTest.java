@@ -46,7 +46,8 @@ class MergeTest {
         }
 
         static Part empty(Arena arena, Layout layout, DType type, int tokens, int heads, int dim) {
-            return new Part(layout.place(arena, type, tokens, heads, dim), layout.place(arena, DType.F32, tokens, heads));
+            return new Part(layout.place(arena, type, tokens, heads, dim),
+                    layout.place(arena, DType.F32, tokens, heads));
         }
 
         float[] values() {
@@ -224,7 +225,7 @@ class MergeTest {
             float[] r = right.values();
             for (int row = 0; row < 40; row++) {
                 double lse = Math.max(Math.abs(left.lses()[row]), 1);
-                // Each merge rounds exponents of this size four times, exponentials and sums a dozen times, results once.
+                // Each merge rounds exponents of this size four times, exponentials and sums a dozen times.
                 double relative = 2 * 2 * (4 * (lse + 1) + 12 + 8 + 1) * 0x1p-24;
                 double largest = 0;
                 for (Part part : parts) {
@@ -234,7 +235,8 @@ class MergeTest {
                 }
                 assertEquals(left.lses()[row], right.lses()[row], relative, "row " + row);
                 for (int c = 0; c < dim; c++) {
-                    assertEquals(l[row * dim + c], r[row * dim + c], relative * largest, "seed " + SEED + ", row " + row);
+                    assertEquals(l[row * dim + c], r[row * dim + c], relative * largest,
+                            "seed " + SEED + ", row " + row);
                 }
             }
         }

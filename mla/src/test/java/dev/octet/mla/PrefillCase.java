@@ -20,8 +20,9 @@ import org.jspecify.annotations.Nullable;
  * @param deviation of the queries' values
  * @param inType of keys, shared keys and values
  */
-record PrefillCase(long seed, int heads, int keyDim, int ropeDim, int valueDim, Ragged lengths, AttentionOptions options,
-        double deviation, DType queryType, DType inType, DType outType, Layout inLayout, Layout outLayout) {
+record PrefillCase(long seed, int heads, int keyDim, int ropeDim, int valueDim, Ragged lengths,
+        AttentionOptions options, double deviation, DType queryType, DType inType, DType outType, Layout inLayout,
+        Layout outLayout) {
     private static final int[] LENGTHS = {0, 1, 2, 5, 15, 17, 63, 64, 65, 96, 97, 130, 200};
 
     /** All of one run: outputs full of NaN. */

@@ -97,7 +97,8 @@ class PrefillSuiteTest {
         for (AttentionOptions options : List.of(AttentionOptions.causal(scale), AttentionOptions.bidirectional(scale),
                 AttentionOptions.causal(scale).withWindow(1), AttentionOptions.causal(scale).withWindow(5),
                 AttentionOptions.causal(scale).withWindow(100), AttentionOptions.causal(scale).withWindow(100_000))) {
-            cases.add(PrefillCase.plain(cases.size(), 2, new int[] {100, 3, 70, 9, 0, 5}, new int[] {300, 3, 20, 0, 9, 1})
+            cases.add(PrefillCase.plain(cases.size(), 2, new int[] {100, 3, 70, 9, 0, 5},
+                    new int[] {300, 3, 20, 0, 9, 1})
                     .withOptions(options));
             cases.add(PrefillCase.plain(cases.size(), 1, new int[] {200}, new int[] {130}).withOptions(options));
         }

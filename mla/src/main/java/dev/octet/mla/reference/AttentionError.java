@@ -70,7 +70,8 @@ public final class AttentionError {
             if (first < end) {
                 lse[i] = row(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i],
                         out[i]);
-                likely(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i], likely[i]);
+                likely(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i],
+                        likely[i]);
             }
         }
         return new Bound(out, lse, likely);

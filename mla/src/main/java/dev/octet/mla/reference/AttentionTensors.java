@@ -22,7 +22,8 @@ final class AttentionTensors {
             double[][] records = LatentRecords.rows(keys, s);
             for (int h = 0; h < heads; h++) {
                 double[][] head = rows(q, firstQuery, queries[s], h);
-                write(ReferenceAttention.attend(head, records, records, keys.kvLoraRank(), options), firstQuery, h, o, l);
+                write(ReferenceAttention.attend(head, records, records, keys.kvLoraRank(), options), firstQuery, h, o,
+                        l);
             }
             firstQuery += queries[s];
         }

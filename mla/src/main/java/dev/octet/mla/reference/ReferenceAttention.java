@@ -122,8 +122,8 @@ public final class ReferenceAttention {
 
     /**
      * Joins one query's results over two disjoint sets of keys: {@code lse = ln(exp(lseA) + exp(lseB))} and
-     * {@code out = exp(lseA - lse) * outA + exp(lseB - lse) * outB}. A set whose lse is +Infinity is empty: its output is
-     * not looked at, and the result is the other set's as it is.
+     * {@code out = exp(lseA - lse) * outA + exp(lseB - lse) * outB}. A set whose lse is +Infinity is empty: its output
+     * is not looked at, and the result is the other set's as it is.
      *
      * @param outA the output over one set
      * @param lseA its log-sum-exp

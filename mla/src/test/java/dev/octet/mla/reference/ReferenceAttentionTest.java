@@ -106,7 +106,8 @@ class ReferenceAttentionTest {
     }
 
     /** Small dimensions in every kind of visibility, and those of the models. */
-    record Form(int heads, int queries, int keys, int nope, int rope, int latent, int value, AttentionOptions options) {}
+    record Form(int heads, int queries, int keys, int nope, int rope, int latent, int value,
+            AttentionOptions options) {}
 
     static List<Form> forms() {
         List<Form> forms = new ArrayList<>();
