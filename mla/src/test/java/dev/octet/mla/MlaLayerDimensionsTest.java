@@ -54,8 +54,8 @@ class MlaLayerDimensionsTest {
     }
 
     /**
-     * A prompt, then tokens one by one. With the same roundings FP32 sums over up to 7,168 products let some more values
-     * fall to the next code than at small dimensions; an FP8 cache rounds once more.
+     * A prompt, then tokens one by one. With the same roundings FP32 sums over up to 7,168 products let some more
+     * values fall to the next code than at small dimensions; an FP8 cache rounds once more.
      */
     @Test
     void layerIsThatOfFp64() {

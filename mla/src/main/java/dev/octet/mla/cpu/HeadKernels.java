@@ -10,8 +10,9 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * The inner loops of the projection of few tokens by one head's BF16 matrix, where reading the matrix is what takes the
- * time. A vector of L ints holds 2 L neighbours of a row; a shift makes floats of the even ones and a mask of the odd ones. So the even ones come first, then the odd ones: that is the packed order, in which whatever the
- * neighbours are multiplied with or added to is stored, and no value is ever moved to another lane.
+ * time. A vector of L ints holds 2 L neighbours of a row; a shift makes floats of the even ones and a mask of the odd
+ * ones. So the even ones come first, then the odd ones: that is the packed order, in which whatever the neighbours are
+ * multiplied with or added to is stored, and no value is ever moved to another lane.
  *
  * <p>Two rows are read at a time, half of a matrix apart, so that the hardware sees two long streams: with neighbours
  * every stream ends with its row, and read bandwidth falls to a third.
