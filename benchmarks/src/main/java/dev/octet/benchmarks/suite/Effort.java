@@ -47,8 +47,9 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
     Effort of(Case c) {
         int shots = iterations;
         if (c.isOctet()) {
-            // One shot is one process.
-            return c.isStartup() ? new Effort(forks, 1, shots, TimeValue.NONE, TimeValue.NONE) : this;
+            // One shot is one process. Several kernels in turns were seen to take five seconds until all are compiled.
+            return c.isStartup() ? new Effort(forks, 1, shots, TimeValue.NONE, TimeValue.NONE)
+                    : c.calls() > 1 ? new Effort(forks, 2 * warmups, iterations, warmupTime, time) : this;
         }
         int one = Math.min(1, forks);
         if (c.isStartup()) {

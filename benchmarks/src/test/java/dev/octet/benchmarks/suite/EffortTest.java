@@ -33,6 +33,8 @@ class EffortTest {
         for (Effort e : List.of(Effort.FULL, Effort.QUICK)) {
             assertTrue(e.of(GEMM).warmups() * e.of(GEMM).warmupTime().convertTo(TimeUnit.MILLISECONDS) >= 3000);
         }
+        Case several = Case.of("MlaBenchmark.compress", "backend", "cpu", "threads", 2, "n", 2112, "k", 7168);
+        assertEquals(2 * Effort.FULL.of(GEMM).warmups(), Effort.FULL.of(several).warmups());
         assertTrue(Effort.FULL.of(GEMM).forks() >= 2);
         assertEquals(3, Effort.FULL.withForks(3).of(GEMM).forks());
         assertEquals(3, Effort.FULL.withForks(3).of(FIRST).forks());
