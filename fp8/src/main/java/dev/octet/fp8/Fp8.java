@@ -7,6 +7,8 @@ import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.spi.Fp8Backend;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -309,7 +311,7 @@ public final class Fp8 {
         backendFor(a.device()).gemm(a, b, d, epilogue, execution());
     }
 
-    private static void requireGemm(ScaledTensor a, ScaledTensor b) {
+    static void requireGemm(ScaledTensor a, ScaledTensor b) {
         if (a.columns() != b.columns()) {
             throw new IllegalArgumentException("a is " + a.codes().shape() + " and b " + b.codes().shape()
                     + "; their columns (K) must be equal");
@@ -332,6 +334,83 @@ public final class Fp8 {
         requireOpen("b", b);
     }
 
+    // ---------------------------------------------------------------------------------------------- grouped GEMM
+
+    /**
+     * Many products at once, of contiguous segments of rows, such as the tokens of each expert:
+     * {@code D[m] = A[m] * B[g]^T} for each row m from {@code offsets[g]} to {@code offsets[g + 1] - 1}. Each segment's
+     * result has the bits of {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with that segment alone.
+     * Rows from {@code offsets[groups]} on are neither read nor written.
+     *
+     * @param a {@code [rows, K]}, sorted by group; of any strides
+     * @param offsets {@code [groups + 1]}: the first row of each group, from 0 on, and last the end of the last group;
+     *     never falling, and a group may be empty
+     * @param b for each group {@code [N, K]}, of any strides; {@link ScaledTensor#split} makes the list of stacked
+     *     matrices
+     * @param d {@code [rows, N]} of F32 or BF16, of any strides, not overlapping A or B
+     * @throws IllegalArgumentException if the offsets, a shape, dtype, scaling or device do not fit; the message names
+     *     it
+     */
+    public void groupedGemm(ScaledTensor a, long[] offsets, List<ScaledTensor> b, Tensor d) {
+        GroupedArguments.requireOffsets(offsets, a.rows(), "rows of a");
+        GroupedArguments.requireGroups("offsets", offsets.length - 1, b);
+        GroupedArguments.requireProducts(a, b, d);
+        long[] begins = Arrays.copyOf(offsets, offsets.length - 1);
+        backendFor(a.device()).groupedGemm(a, begins, Arrays.copyOfRange(offsets, 1, offsets.length), List.copyOf(b), d,
+                execution());
+    }
+
+    /**
+     * Many products at once, each of as many rows as there are in a place of a fixed size, such as the buffers that
+     * tokens are received in: with {@code P = rows / groups}, {@code D[m] = A[m] * B[g]^T} for each row m from
+     * {@code g * P} to {@code g * P + counts[g] - 1}. The other rows are neither read nor written. Each group's result
+     * has the bits of {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its rows alone.
+     *
+     * @param a {@code [groups * P, K]}, of any strides
+     * @param counts {@code [groups]}: how many rows each group has, 0 to P
+     * @param b for each group {@code [N, K]}, of any strides; {@link ScaledTensor#split} makes the list of stacked
+     *     matrices
+     * @param d {@code [groups * P, N]} of F32 or BF16, of any strides, not overlapping A or B
+     * @throws IllegalArgumentException if the counts, a shape, dtype, scaling or device do not fit; the message names
+     *     it
+     */
+    public void maskedGroupedGemm(ScaledTensor a, long[] counts, List<ScaledTensor> b, Tensor d) {
+        GroupedArguments.requireCounts(counts, a.rows());
+        GroupedArguments.requireGroups("counts", counts.length, b);
+        GroupedArguments.requireProducts(a, b, d);
+        long place = a.rows() / counts.length;
+        long[] begins = new long[counts.length];
+        long[] ends = new long[counts.length];
+        for (int g = 0; g < counts.length; g++) {
+            begins[g] = g * place;
+            ends[g] = begins[g] + counts[g];
+        }
+        backendFor(a.device()).groupedGemm(a, begins, ends, List.copyOf(b), d, execution());
+    }
+
+    /**
+     * Many products at once that share M and N and have each their part of K, such as the weight gradients of all
+     * experts: {@code D[g] = A[:, K_g] * B[:, K_g]^T + addend[g]}, where {@code K_g} is {@code offsets[g]} to
+     * {@code offsets[g + 1] - 1}. A group of no columns gives zeros, or its addend. Each group's result has the bits of
+     * {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its columns alone.
+     *
+     * @param a {@code [M, K]} with scales 1x128: {@code dy.transpose()} of gradients {@code [tokens, M]} quantised 128x1
+     * @param b {@code [N, K]} with scales 1x128: {@code x.transpose()} of inputs {@code [tokens, N]} quantised 128x1
+     * @param offsets {@code [groups + 1]}: the first column of each group, from 0 on, and last the end of the last group;
+     *     never falling; multiples of 128, so that no scale belongs to two groups, except that a group may end with K
+     * @param d F32 {@code [groups, M, N]}, not overlapping A or B; all of it is written
+     * @param addend F32 or BF16 {@code [groups, M, N]}, or null; it may be D itself, which then accumulates; any other
+     *     overlap with D gives an undefined result
+     * @throws IllegalArgumentException if the offsets, a shape, dtype, scaling or device do not fit; the message names
+     *     it
+     */
+    public void kGroupedGemm(ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d, @Nullable Tensor addend) {
+        requireGemm(a, b);
+        GroupedArguments.requireOffsets(offsets, a.columns(), "columns of a");
+        GroupedArguments.requireKGroups(a, b, offsets, d, addend);
+        backendFor(a.device()).kGroupedGemm(a, b, offsets.clone(), d, addend, execution());
+    }
+
     private static void requireEpilogue(Epilogue e, ScaledTensor a, ScaledTensor b) {
         Tensor addend = e.addend();
         if (addend != null) {
@@ -349,7 +428,7 @@ public final class Fp8 {
 
     // ---------------------------------------------------------------------------------------------- checks
 
-    private static void requireMatrix(String name, Tensor t) {
+    static void requireMatrix(String name, Tensor t) {
         if (t.shape().rank() != 2) {
             throw new IllegalArgumentException(name + " has shape " + t.shape() + ", it must be a matrix");
         }
@@ -361,31 +440,31 @@ public final class Fp8 {
         }
     }
 
-    private static void requireOutput(String name, DType dtype) {
+    static void requireOutput(String name, DType dtype) {
         if (dtype != DType.F32 && dtype != DType.BF16) {
             throw new IllegalArgumentException(name + " is " + dtype + ", a GEMM writes F32 or BF16");
         }
     }
 
-    private static void requireShape(String name, Tensor t, Shape expected) {
+    static void requireShape(String name, Tensor t, Shape expected) {
         if (!t.shape().equals(expected)) {
             throw new IllegalArgumentException(name + " has shape " + t.shape() + ", it must be " + expected);
         }
     }
 
-    private static void requireDevice(String name, Tensor t, Device expected) {
+    static void requireDevice(String name, Tensor t, Device expected) {
         if (!t.device().equals(expected)) {
             throw new IllegalArgumentException(name + " is on " + t.device() + ", it must be on " + expected);
         }
     }
 
-    private static void requireOpen(String name, Tensor t) {
+    static void requireOpen(String name, Tensor t) {
         if (!t.isOpen()) {
             throw new IllegalStateException(name + " is closed: " + t);
         }
     }
 
-    private static void requireOpen(String name, ScaledTensor t) {
+    static void requireOpen(String name, ScaledTensor t) {
         requireOpen(name + ".codes", t.codes());
         requireOpen(name + ".scales", t.scales());
     }

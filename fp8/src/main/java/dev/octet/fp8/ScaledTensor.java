@@ -4,6 +4,9 @@ import dev.octet.core.DType;
 import dev.octet.core.Device;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.LongStream;
 
 /**
  * An FP8 matrix: codes, and the scales that give them their values. Element {@code (r, c)} is
@@ -108,6 +111,63 @@ public record ScaledTensor(Tensor codes, Tensor scales, Scaling scaling) impleme
      */
     public ScaledTensor transpose() {
         return new ScaledTensor(codes.transpose(), scales.transpose(), scaling.transposed());
+    }
+
+    /**
+     * Takes a range of rows, without a copy.
+     *
+     * @param from the first row; where a block of scales has several rows, the first of a block
+     * @param to one past the last row; where a block of scales has several rows, the end of a block or of the matrix
+     * @return a view; it does not own the memory
+     * @throws IndexOutOfBoundsException if there is no such range
+     * @throws IllegalArgumentException if the range begins or ends inside a block; the message names it
+     */
+    public ScaledTensor sliceRows(long from, long to) {
+        Objects.checkFromToIndex(from, to, rows());
+        return new ScaledTensor(codes.slice(0, from, to),
+                sliceScales(0, from, to, rows(), scaling.granularity().blockRows()), scaling);
+    }
+
+    /**
+     * Takes a range of columns, without a copy.
+     *
+     * @param from the first column; where a block of scales has several columns, the first of a block
+     * @param to one past the last column; where a block of scales has several columns, the end of a block or of the
+     *     matrix
+     * @return a view; it does not own the memory
+     * @throws IndexOutOfBoundsException if there is no such range
+     * @throws IllegalArgumentException if the range begins or ends inside a block; the message names it
+     */
+    public ScaledTensor sliceColumns(long from, long to) {
+        Objects.checkFromToIndex(from, to, columns());
+        return new ScaledTensor(codes.slice(1, from, to),
+                sliceScales(1, from, to, columns(), scaling.granularity().blockColumns()), scaling);
+    }
+
+    private Tensor sliceScales(int dim, long from, long to, long extent, long block) {
+        if (block == Long.MAX_VALUE) {
+            return scales;
+        }
+        if (from < to && (from % block != 0 || to % block != 0 && to != extent)) {
+            throw new IllegalArgumentException((dim == 0 ? "rows " : "columns ") + from + " to " + to
+                    + " cut a block of scales, granularity " + scaling.granularity() + " has " + block);
+        }
+        return from == to ? scales.slice(dim, 0, 0) : scales.slice(dim, from / block, Math.ceilDiv(to, block));
+    }
+
+    /**
+     * Sees matrices of equal height that are stacked on each other, such as the weights of all experts, one by one.
+     *
+     * @param count how many there are; divides the rows
+     * @return views, in the order of the rows; they do not own the memory
+     * @throws IllegalArgumentException if the count does not divide the rows, or a matrix ends inside a block of scales
+     */
+    public List<ScaledTensor> split(int count) {
+        if (count < 1 || rows() % count != 0) {
+            throw new IllegalArgumentException("count is " + count + ", it must divide the " + rows() + " rows");
+        }
+        long height = rows() / count;
+        return LongStream.range(0, count).mapToObj(i -> sliceRows(i * height, (i + 1) * height)).toList();
     }
 
     /** Closes codes and scales. */

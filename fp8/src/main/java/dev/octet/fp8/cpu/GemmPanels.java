@@ -28,6 +28,9 @@ final class GemmPanels {
     private final GemmScaling scaling;
     private final float[] values;
     private final float[] scales;
+    /** Where the slab begins in both. */
+    private final int valuesBase;
+    private final int scalesBase;
     /** Rows with a NaN or infinity among their codes; another slab of the same rows may have added to it. */
     private boolean[] special;
 
@@ -44,10 +47,24 @@ final class GemmPanels {
      * @param scales where their scales go
      */
     GemmPanels(GemmOperand a, GemmScaling scaling, float[] values, float[] scales) {
+        this(a, scaling, values, 0, scales, 0);
+    }
+
+    /**
+     * The same within arrays that hold other panels too.
+     *
+     * @param values where to
+     * @param valuesBase where these panels begin
+     * @param scales where their scales go
+     * @param scalesBase where those begin
+     */
+    GemmPanels(GemmOperand a, GemmScaling scaling, float[] values, int valuesBase, float[] scales, int scalesBase) {
         this.a = a;
         this.scaling = scaling;
         this.values = values;
+        this.valuesBase = valuesBase;
         this.scales = scales;
+        this.scalesBase = scalesBase;
         special = new boolean[0];
     }
 
@@ -106,7 +123,12 @@ final class GemmPanels {
 
     /** {@return where the panel that begins with a row lies in a block of the slab} */
     int panelAt(int block, int row) {
-        return (block * paddedRows + row) * BLOCK;
+        return valuesBase + (block * paddedRows + row) * BLOCK;
+    }
+
+    /** {@return where the scale of a row lies in a block of the slab} */
+    int scaleAt(int block, int row) {
+        return scalesBase + block * paddedRows + row;
     }
 
     // ---------------------------------------------------------------------------------------------- packing
@@ -135,7 +157,7 @@ final class GemmPanels {
             found |= a.kContiguous
                     ? packRows(source, valid, length, block, panel, square)
                     : packLines(source, valid, length, block, panel);
-            int at = block * paddedRows + panel;
+            int at = scaleAt(block, panel);
             for (int i = 0; i < valid; i++) {
                 scales[at + i] = a.scale(firstRow + panel + i, firstBlock + block);
             }

@@ -45,7 +45,13 @@ final class SkinnyGemm {
     /** {@code [block][row]}. */
     private final float[] scalesA;
 
-    private SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out) {
+    /**
+     * A product whose parts are run by the caller, {@link #pack} first.
+     *
+     * @param packedA address of {@link #packedFloats} floats
+     * @param scalesA for one float for each 128 of those
+     */
+    SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out, long packedA, float[] scalesA) {
         this.a = a;
         this.b = b;
         this.out = out;
@@ -54,13 +60,18 @@ final class SkinnyGemm {
         blocks = a.blocks();
         length = blocks * BLOCK;
         specialRows = new boolean[m];
-        packedA = Scratch.get(SLOT_A, 4L * padded() * length).address();
-        scalesA = GemmWorkspace.mine().scalesA(0, padded() * blocks);
+        this.packedA = packedA;
+        this.scalesA = scalesA;
     }
 
     /** Rows of A, rounded up to whole groups. */
     private int padded() {
         return (m + GROUP - 1) / GROUP * GROUP;
+    }
+
+    /** {@return the floats that packed A takes} */
+    static long packedFloats(GemmOperand a) {
+        return (a.rows + GROUP - 1) / GROUP * GROUP * a.blocks() * BLOCK;
     }
 
     /** {@return whether this is the kernel for the operands} */
@@ -69,22 +80,46 @@ final class SkinnyGemm {
     }
 
     static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
-        new SkinnyGemm(a, b, out).run(pool);
+        long floats = packedFloats(a);
+        float[] scales = GemmWorkspace.mine().scalesA(0, (int) (floats / BLOCK));
+        new SkinnyGemm(a, b, out, Scratch.get(SLOT_A, 4 * floats).address(), scales).run(pool);
     }
 
     private void run(CpuPool pool) {
-        packA(padded());
-        // The longer the two streams of a task, the better; a few tasks for each thread, so that a slow one costs little.
-        long share = b.rows / pool.threads();
-        int rows = share >= 8 * BLOCK ? BLOCK : share >= 4 * BLOCK ? BLOCK / 2 : BLOCK / 4;
-        pool.run(Math.toIntExact(Math.ceilDiv(b.rows, (long) rows)),
-                t -> multiply((long) t * rows, (int) Math.min(rows, b.rows - (long) t * rows)));
+        pack();
+        int rows = taskRows(b.rows, pool.threads());
+        pool.run(tasks(rows), t -> multiply(t, rows));
+    }
+
+    /**
+     * {@return the rows of B that a task should have: the longer its two streams, the better; a few tasks for each
+     * thread, so that a slow one costs little}
+     *
+     * @param rows of B, in all
+     * @param threads that share them
+     */
+    static int taskRows(long rows, int threads) {
+        long share = rows / threads;
+        return share >= 8 * BLOCK ? BLOCK : share >= 4 * BLOCK ? BLOCK / 2 : BLOCK / 4;
+    }
+
+    /** {@return how many tasks of so many rows of B there are} */
+    int tasks(int rows) {
+        return Math.toIntExact(Math.ceilDiv(b.rows, (long) rows));
+    }
+
+    /** One of those tasks. */
+    void multiply(int task, int rows) {
+        long first = (long) task * rows;
+        multiplyRange(first, (int) Math.min(rows, b.rows - first));
     }
 
     // ---------------------------------------------------------------------------------------------- A
 
-    private void packA(int padded) {
-        float[] row = GemmWorkspace.mine().packedA(0, length);
+    /** Decodes A. */
+    void pack() {
+        int padded = padded();
+        float[] row = GemmWorkspace.mine().decodedB(length);
         for (int i = 0; i < padded; i++) {
             long target = packedA + 4L * i * length;
             if (i < m) {
@@ -120,7 +155,7 @@ final class SkinnyGemm {
 
     // ---------------------------------------------------------------------------------------------- a task
 
-    private void multiply(long firstRow, int rows) {
+    private void multiplyRange(long firstRow, int rows) {
         GemmWorkspace work = GemmWorkspace.mine();
         float[] lanes = work.sums(GROUP * ROWS_B * L);
         float[] result = work.rows(m * rows);

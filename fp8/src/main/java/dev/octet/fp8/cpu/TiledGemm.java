@@ -31,7 +31,7 @@ final class TiledGemm {
     /** The more, the less often B is read and decoded. */
     private static final int CHUNK_ROWS = 512;
     /** Packed A of a slab, in floats: 4 MiB, of which there are two. */
-    private static final int SLAB_FLOATS = 1 << 20;
+    static final int SLAB_FLOATS = 1 << 20;
     /** Running sums of a range, in floats: 8 MiB. They are read and written once for each slab. */
     private static final int RANGE_FLOATS = 1 << 21;
     /**
@@ -52,6 +52,7 @@ final class TiledGemm {
     /** A multiple of the tiles' columns and of every vector's lanes. */
     private static final int COLUMN_STEP = 48;
     private static final int SLOT_EDGE = 0;
+    private static final float[] NONE = {};
 
     private final GemmOperand a;
     private final GemmOperand b;
@@ -105,7 +106,65 @@ final class TiledGemm {
         next = panels[1];
         specialRows = work.specialRows(chunkRows);
         specialTasks = work.specialTasks(rangeTasks);
-        rangeSums = slabs == 1 ? new float[0] : work.rangeSums(Math.toIntExact(rangeColumns * padded));
+        rangeSums = slabs == 1 ? NONE : work.rangeSums(Math.toIntExact(rangeColumns * padded));
+    }
+
+    /**
+     * A product of which all of A is one slab, for a loop over several products; see {@link #isOneSlab}.
+     *
+     * @param values where packed A goes, from {@code valuesAt} on {@link #packedFloats} of them
+     * @param scales where its scales go, from {@code scalesAt} on one for each 128 of those
+     */
+    TiledGemm(GemmOperand a, GemmOperand b, GemmOutput out, float[] values, int valuesAt, float[] scales,
+            int scalesAt) {
+        this.a = a;
+        this.b = b;
+        this.out = out;
+        scaling = new GemmScaling(a, b);
+        chunkRows = (int) a.rows;
+        slabBlocks = a.blocks();
+        slabs = 1;
+        ranges = 1;
+        rangeColumns = roundUp(b.rows);
+        boolean onePanel = GemmPanels.padded(chunkRows) <= GemmPanels.ROWS;
+        decodedColumns = onePanel ? ONE_PANEL_DECODED_COLUMNS : MAX_TASK_COLUMNS;
+        rangeTasks = tasks(rangeColumns, onePanel ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS, 1);
+        current = new GemmPanels(a, scaling, values, valuesAt, scales, scalesAt);
+        next = current;
+        specialRows = new boolean[][] {new boolean[chunkRows]};
+        specialTasks = new boolean[rangeTasks];
+        rangeSums = NONE;
+        current.place(0, chunkRows, 0, slabBlocks, specialRows[0]);
+    }
+
+    /** {@return whether all of A fits in one slab} */
+    static boolean isOneSlab(GemmOperand a) {
+        return a.rows <= CHUNK_ROWS && a.blocks() <= SLAB_FLOATS / (BLOCK * GemmPanels.padded((int) a.rows));
+    }
+
+    /** {@return the floats that packed A takes where it is one slab} */
+    static int packedFloats(GemmOperand a) {
+        return GemmPanels.padded((int) a.rows) * a.blocks() * BLOCK;
+    }
+
+    /** {@return how many tasks pack A, where it is one slab; they come before all of {@link #multiply(int)}} */
+    int packingTasks() {
+        return current.tasks();
+    }
+
+    /** One of those tasks. */
+    void pack(int task) {
+        current.pack(task);
+    }
+
+    /** {@return how many tasks the product has, where A is one slab} */
+    int tasks() {
+        return rangeTasks;
+    }
+
+    /** One of those tasks. */
+    void multiply(int task) {
+        task(task);
     }
 
     /** As few tasks as there may be, each thread the same number of them. */
@@ -206,7 +265,7 @@ final class TiledGemm {
                 for (int row = 0; row < paddedRows; row += GemmPanels.ROWS) {
                     int width = rows.panelRows(row);
                     GemmTiles.sweep(width / L, rows.values(), rows.panelAt(block, row), decoded, swept, sums,
-                            base + row * stored + n * width, rows.scales(), block * paddedRows + row, scalesB, n);
+                            base + row * stored + n * width, rows.scales(), rows.scaleAt(block, row), scalesB, n);
                 }
             }
         }

@@ -8,6 +8,7 @@ import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.spi.Fp8Backend;
+import java.util.List;
 import java.util.Optional;
 
 /** Backend {@code cpu}: kernels on the Vector API. This class itself loads without the Vector API. */
@@ -68,5 +69,11 @@ public final class VectorBackend implements Fp8Backend {
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue, Execution execution) {
         VectorGemm.gemm(a, b, d, epilogue, execution.pool());
+    }
+
+    @Override
+    public void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
+            Execution execution) {
+        GroupedGemm.gemm(a, begins, ends, b, d, execution.pool());
     }
 }

@@ -6,6 +6,8 @@ import dev.octet.core.spi.Backend;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One implementation of the FP8 operations. {@link dev.octet.fp8.Fp8} checks all arguments before it calls a backend:
@@ -73,4 +75,52 @@ public interface Fp8Backend extends Backend {
      * @param execution what to run on
      */
     void gemm(ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue, Execution execution);
+
+    /**
+     * {@code D[begins[g] to ends[g]] = A[begins[g] to ends[g]] * B[g]^T} for each group g, with the bits that
+     * {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue, Execution) gemm} gives each by itself. Rows of no
+     * group are neither read nor written. This implementation multiplies the groups one after the other.
+     *
+     * @param a {@code [rows, K]}
+     * @param begins the first row of each group
+     * @param ends one past the last row of each; no two groups share a row, and a group may have none
+     * @param b for each group {@code [N, K]}
+     * @param d {@code [rows, N]} of F32 or BF16
+     * @param execution what to run on
+     */
+    default void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
+            Execution execution) {
+        for (int g = 0; g < begins.length; g++) {
+            if (begins[g] < ends[g]) {
+                gemm(a.sliceRows(begins[g], ends[g]), b.get(g), d.slice(0, begins[g], ends[g]), Epilogue.NONE,
+                        execution);
+            }
+        }
+    }
+
+    /**
+     * {@code D[g] = A[:, offsets[g] to offsets[g + 1]] * B[:, offsets[g] to offsets[g + 1]]^T + addend[g]} for each
+     * group g, with the bits that {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue, Execution) gemm} gives
+     * each by itself. This implementation multiplies the groups one after the other.
+     *
+     * @param a {@code [M, K]}, with scales by blocks of 128 along K
+     * @param b {@code [N, K]}, likewise
+     * @param offsets where each group begins along K and, last, where the last one ends; no block of scales belongs to
+     *     two groups, and a group may be empty
+     * @param d {@code [groups, M, N]} of F32
+     * @param addend {@code [groups, M, N]} of F32 or BF16, or null; it may be D
+     * @param execution what to run on
+     */
+    default void kGroupedGemm(ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d, @Nullable Tensor addend,
+            Execution execution) {
+        for (int g = 0; g < offsets.length - 1; g++) {
+            Epilogue epilogue = addend == null ? Epilogue.NONE : Epilogue.NONE.withAddend(matrix(addend, g));
+            gemm(a.sliceColumns(offsets[g], offsets[g + 1]), b.sliceColumns(offsets[g], offsets[g + 1]), matrix(d, g),
+                    epilogue, execution);
+        }
+    }
+
+    private static Tensor matrix(Tensor t, int index) {
+        return t.slice(0, index, index + 1).reshape(t.dim(1), t.dim(2));
+    }
 }
