@@ -394,10 +394,12 @@ public final class Fp8 {
      * {@code offsets[g + 1] - 1}. A group of no columns gives zeros, or its addend. Each group's result has the bits of
      * {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its columns alone.
      *
-     * @param a {@code [M, K]} with scales 1x128: {@code dy.transpose()} of gradients {@code [tokens, M]} quantised 128x1
+     * @param a {@code [M, K]} with scales 1x128: {@code dy.transpose()} of gradients {@code [tokens, M]} quantised
+     *     128x1
      * @param b {@code [N, K]} with scales 1x128: {@code x.transpose()} of inputs {@code [tokens, N]} quantised 128x1
-     * @param offsets {@code [groups + 1]}: the first column of each group, from 0 on, and last the end of the last group;
-     *     never falling; multiples of 128, so that no scale belongs to two groups, except that a group may end with K
+     * @param offsets {@code [groups + 1]}: the first column of each group, from 0 on, and last the end of the last
+     *     group; never falling; multiples of 128, so that no scale belongs to two groups, except that a group may end
+     *     with K
      * @param d F32 {@code [groups, M, N]}, not overlapping A or B; all of it is written
      * @param addend F32 or BF16 {@code [groups, M, N]}, or null; it may be D itself, which then accumulates; any other
      *     overlap with D gives an undefined result

@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Many products in one loop: segments of rows of A, each with its own B. Each product goes to the kernel that it would
- * go to by itself, {@link SkinnyGemm} or {@link TiledGemm}, in the same pieces of work, so its result has the same bits.
+ * go to by itself, {@link SkinnyGemm} or {@link TiledGemm}, and how that cuts its work changes no sum, so its result has
+ * the same bits.
  *
  * <p>Schedule. Products that leave packed A in one slab form batches of up to 4 MiB of packed A. A loop of the pool has
  * all tasks of all products of a batch, the next batch's packing as its last ones. What does not fit in a slab keeps
