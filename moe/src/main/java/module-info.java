@@ -7,4 +7,7 @@ module dev.octet.moe {
     requires static jdk.incubator.vector;
 
     exports dev.octet.moe;
+    exports dev.octet.moe.balance;
+    exports dev.octet.moe.placement;
+    exports dev.octet.moe.traffic;
 }

@@ -1,8 +1,11 @@
 package dev.octet.moe;
 
 import dev.octet.core.DType;
+import dev.octet.core.Device;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /**
  * Where tokens go: of each token the chosen experts, the better one first, and the weight of each.
@@ -54,6 +57,36 @@ public record Routing(Tensor experts, Tensor weights) implements AutoCloseable {
     /** {@return how many experts a token goes to} */
     public int topK() {
         return Math.toIntExact(experts.dim(1));
+    }
+
+    /**
+     * Copies the experts out in row-major order, checked.
+     *
+     * @param limit how many experts there are
+     * @return a new array of {@code tokens * topK}
+     * @throws IllegalArgumentException if one is not -1 to {@code limit - 1}, the message names its token; if there are
+     *     more than 2^31-1; or if the tensors are not on the CPU
+     */
+    public int[] expertsToArray(int limit) {
+        if (!experts.device().equals(Device.CPU)) {
+            throw new IllegalArgumentException("experts is on " + experts.device() + ", it must be on the CPU");
+        }
+        if (experts.shape().elements() > Integer.MAX_VALUE - 8) {
+            throw new IllegalArgumentException("experts is " + experts + ", too many for an array");
+        }
+        MemorySegment ids = experts.segment();
+        int k = topK();
+        int[] out = new int[(int) experts.shape().elements()];
+        for (int i = 0; i < out.length; i++) {
+            long at = i / k * experts.stride(0) + i % k * experts.stride(1);
+            int expert = ids.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at);
+            if (expert < -1 || expert >= limit) {
+                throw new IllegalArgumentException("experts[" + i / k + ", " + i % k + "] is " + expert
+                        + ", there are " + limit + " experts; -1 stands for none");
+            }
+            out[i] = expert;
+        }
+        return out;
     }
 
     @Override
