@@ -9,5 +9,16 @@ module dev.octet.moe {
     exports dev.octet.moe;
     exports dev.octet.moe.balance;
     exports dev.octet.moe.placement;
+    exports dev.octet.moe.reference;
+    exports dev.octet.moe.spi;
     exports dev.octet.moe.traffic;
+
+    uses dev.octet.moe.spi.MoeBackend;
+
+    provides dev.octet.moe.spi.MoeBackend with
+            dev.octet.moe.cpu.VectorBackend,
+            dev.octet.moe.cpu.ScalarBackend,
+            dev.octet.moe.reference.ReferenceBackend;
+    provides dev.octet.core.spi.Component with
+            dev.octet.moe.MoeComponent;
 }

@@ -1,0 +1,215 @@
+package dev.octet.moe;
+
+import dev.octet.core.DType;
+import dev.octet.core.Device;
+import dev.octet.core.Execution;
+import dev.octet.core.Shape;
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuPool;
+import dev.octet.moe.spi.MoeBackend;
+import java.util.Objects;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The operations of a mixture of experts (DeepSeek-V2 &sect;2.2, DeepSeek-V3 &sect;2.1.2). {@link #auto()} takes the
+ * implementation from the tensors' device, which is what callers want; {@link #on(String)} names one, to compare.
+ *
+ * <p>Arguments are checked before anything is written: an operation that throws {@link IllegalArgumentException} or
+ * {@link IllegalStateException} has left its outputs as they were. The latter comes of closed tensors or pools.
+ * Instances are immutable and safe for use by several threads; so are the operations, on different outputs. Results do
+ * not depend on the number of threads, nor those of a token on where in the batch it stands, to the bit.
+ *
+ * <p>Tensors may have any strides. No output may overlap an input unless it says so.
+ */
+public final class Moe {
+    private static final Moe AUTO = new Moe(null, null);
+
+    private final @Nullable MoeBackend backend;
+    private final @Nullable Execution execution;
+
+    private Moe(@Nullable MoeBackend backend, @Nullable Execution execution) {
+        this.backend = backend;
+        this.execution = execution;
+    }
+
+    /** {@return the operations on the best backend for the device of the tensors they are called with} */
+    public static Moe auto() {
+        return AUTO;
+    }
+
+    /**
+     * {@return the operations on one backend}
+     *
+     * @param backend its name: {@code cpu}, {@code scalar} or {@code reference}, or what another module provides
+     * @throws IllegalArgumentException if there is no such backend or it can't run here; the message has the reason
+     */
+    public static Moe on(String backend) {
+        return new Moe(MoeBackends.FOUND.named(backend), null);
+    }
+
+    /** {@return the names of all backends found, whether they can run here or not} */
+    public static Set<String> backends() {
+        return MoeBackends.FOUND.names();
+    }
+
+    /**
+     * {@return the same operations on another pool of CPU threads}
+     *
+     * @param pool the threads; must stay open while operations run
+     */
+    public Moe with(CpuPool pool) {
+        return new Moe(backend, new Execution(pool));
+    }
+
+    private MoeBackend on(Device device) {
+        return MoeBackends.FOUND.on(device, backend);
+    }
+
+    private Execution execution() {
+        Execution e = execution;
+        return e != null ? e : Execution.shared();
+    }
+
+    // ---------------------------------------------------------------------------------------------- the gate
+
+    /**
+     * The router: {@code out = hidden * weight^T}. Products are added in FP32 or better, in an order that depends on
+     * nothing but {@code d}, and rounded once to FP32.
+     *
+     * @param hidden {@code [tokens, d]} of F32 or BF16
+     * @param weight {@code [experts, d]} of F32 or BF16: the experts' centroids
+     * @param out {@code [tokens, experts]} of F32
+     * @throws IllegalArgumentException if a shape, dtype or device does not fit; the message names it
+     */
+    public void routerLogits(Tensor hidden, Tensor weight, Tensor out) {
+        requireFloat("hidden", hidden, 2);
+        requireFloat("weight", weight, 2);
+        if (weight.dim(1) != hidden.dim(1)) {
+            throw new IllegalArgumentException("weight has shape " + weight.shape() + ", hidden " + hidden.shape()
+                    + " takes [experts, " + hidden.dim(1) + "]");
+        }
+        requireType("out", out, DType.F32, Shape.of(hidden.dim(0), weight.dim(0)));
+        requireDevice(hidden.device(), "weight", weight);
+        requireDevice(hidden.device(), "out", out);
+        on(hidden.device()).routerLogits(hidden, weight, out, execution());
+    }
+
+    /**
+     * Chooses experts for each token (DeepSeek-V3 &sect;2.1.2, equations 12 to 16, and node-limited routing in
+     * &sect;2.1.2 and DeepSeek-V2 &sect;2.2.2):
+     * {@snippet lang=text :
+     * score[e]   = softmax, sigmoid or sqrt-softplus of the logits, in FP32
+     * choice[e]  = score[e] + bias[e]
+     * group[g]   = the largest choice in the group, or the sum of the two largest
+     * experts    = the topK largest choices in the keptGroups groups with the largest values
+     * weight[i]  = score[experts[i]]                              without the bias
+     * weight[i]  = weight[i] / (SUM weight + 1e-20)               if config.normalize
+     * weight[i]  = weight[i] * config.scale
+     * }
+     * Of equals the one with the lower number is better: group and expert. A token's experts stand in the order of
+     * their choices, the best first. Choices in groups that are not kept count as negative infinity, so that a kept
+     * expert with a negative choice comes before them.
+     *
+     * <p>A logit of negative infinity has the score 0; softmax has 0 everywhere if all are. NaN and positive infinity
+     * are refused.
+     *
+     * <p>Unavailable experts are never chosen, and do not count in the value of their group: of a group with one expert
+     * left, the sum of the two largest is that one's choice; a group with none is never kept. All experts count in
+     * softmax's denominator. What the kept groups hold depends on the token, so the mask is refused if there are so
+     * many kept groups with experts left which together hold fewer than {@code topK}.
+     *
+     * <p>Backends {@code cpu} and {@code scalar} give the same bits, at every vector width. Their scores lie, relative to
+     * the exact ones, within 4 * 2^-24 (sigmoid), 5 * 2^-24 (square root of softplus) and
+     * {@code (2 * experts + max - logit + 8)} * 2^-24 (softmax, {@code max} being the token's largest logit), as long as
+     * {@code exp(-|logit|)}, or {@code exp(logit - max)}, is no subnormal number; beyond that they have the few bits that
+     * such numbers have.
+     *
+     * @param logits F32 {@code [tokens, experts]}
+     * @param bias F32 {@code [experts]}, finite; null for zeros
+     * @param config the rule
+     * @param options which experts and tokens are left out
+     * @param out the tokens' experts and weights; all of it is written
+     * @throws IllegalArgumentException if a shape, dtype, device, mask or value does not fit; the message names it, and
+     *     of a logit the first such token
+     */
+    public void gate(Tensor logits, @Nullable Tensor bias, GateConfig config, GateOptions options, Routing out) {
+        requireLogits(logits, config);
+        if (bias != null) {
+            requireType("bias", bias, DType.F32, Shape.of(config.experts()));
+            requireDevice(logits.device(), "bias", bias);
+        }
+        options.check(config, logits.dim(0));
+        requireRouting(logits, config, out);
+        on(logits.device()).gate(logits, bias, config, options, out, execution());
+    }
+
+    /**
+     * The weights of experts that were chosen before, as when a training step must repeat the routing of an inference
+     * step: as in {@link #gate}, with the given experts in the place of the best. Groups and bias have no part in it.
+     * A place that holds -1 has the weight 0 and adds nothing to the sum; the logits of a token with no other are not
+     * looked at. Nothing keeps an expert from standing in two places.
+     *
+     * @param logits F32 {@code [tokens, experts]}
+     * @param experts I32 {@code [tokens, topK]}: numbers of experts, or -1
+     * @param config the rule
+     * @param out the same experts and their weights; {@code out.experts()} may be {@code experts}
+     * @throws IllegalArgumentException if a shape, dtype, device or value does not fit; the message names it
+     */
+    public void replay(Tensor logits, Tensor experts, GateConfig config, Routing out) {
+        requireLogits(logits, config);
+        requireType("experts", experts, DType.I32, Shape.of(logits.dim(0), config.topK()));
+        requireDevice(logits.device(), "experts", experts);
+        requireRouting(logits, config, out);
+        on(logits.device()).replay(logits, experts, config, out, execution());
+    }
+
+    private static void requireLogits(Tensor logits, GateConfig config) {
+        Objects.requireNonNull(config, "config");
+        if (logits.dtype() != DType.F32 || logits.shape().rank() != 2 || logits.dim(1) != config.experts()) {
+            throw new IllegalArgumentException("logits is " + logits.dtype() + " " + logits.shape()
+                    + ", it must be F32 [tokens, " + config.experts() + "]");
+        }
+        requireOpen("logits", logits);
+    }
+
+    private static void requireRouting(Tensor logits, GateConfig config, Routing out) {
+        Shape shape = Shape.of(logits.dim(0), config.topK());
+        requireType("out.experts", out.experts(), DType.I32, shape);
+        requireType("out.weights", out.weights(), DType.F32, shape);
+        requireDevice(logits.device(), "out", out.experts());
+    }
+
+    // ---------------------------------------------------------------------------------------------- checks
+
+    private static void requireFloat(String name, Tensor t, int rank) {
+        if (t.dtype() != DType.F32 && t.dtype() != DType.BF16) {
+            throw new IllegalArgumentException(name + " is " + t.dtype() + ", it must be F32 or BF16");
+        }
+        if (t.shape().rank() != rank) {
+            throw new IllegalArgumentException(
+                    name + " has shape " + t.shape() + ", it must have " + rank + " dimensions");
+        }
+        requireOpen(name, t);
+    }
+
+    private static void requireType(String name, Tensor t, DType dtype, Shape shape) {
+        if (t.dtype() != dtype || !t.shape().equals(shape)) {
+            throw new IllegalArgumentException(
+                    name + " is " + t.dtype() + " " + t.shape() + ", it must be " + dtype + " " + shape);
+        }
+        requireOpen(name, t);
+    }
+
+    private static void requireOpen(String name, Tensor t) {
+        if (!t.isOpen()) {
+            throw new IllegalStateException(name + " is closed: " + t);
+        }
+    }
+
+    private static void requireDevice(Device expected, String name, Tensor t) {
+        if (!t.device().equals(expected)) {
+            throw new IllegalArgumentException(name + " is on " + t.device() + ", it must be on " + expected);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+package dev.octet.moe.cpu;
+
+import dev.octet.core.Device;
+import dev.octet.core.Execution;
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuConfig;
+import dev.octet.moe.GateConfig;
+import dev.octet.moe.GateOptions;
+import dev.octet.moe.Routing;
+import dev.octet.moe.spi.MoeBackend;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Backend {@code cpu}: kernels on the Vector API. This class itself loads without the Vector API. */
+public final class VectorBackend implements MoeBackend {
+    /** For the service loader. */
+    public VectorBackend() {}
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public Device.Kind deviceKind() {
+        return Device.Kind.CPU;
+    }
+
+    @Override
+    public int priority() {
+        return 100;
+    }
+
+    @Override
+    public Optional<String> unavailable() {
+        return CpuConfig.vectorBits() == 0 ? Optional.of(CpuConfig.vectorReason()) : Optional.empty();
+    }
+
+    @Override
+    public String description() {
+        return CpuConfig.vectorBits() + "-bit vectors, " + CpuConfig.threads() + " threads";
+    }
+
+    @Override
+    public void routerLogits(Tensor hidden, Tensor weight, Tensor out, Execution execution) {
+        Router.multiply(VectorRouterKernels.KERNELS, hidden, weight, out, execution.pool());
+    }
+
+    @Override
+    public void gate(Tensor logits, @Nullable Tensor bias, GateConfig config, GateOptions options, Routing out,
+            Execution execution) {
+        Gate.run(VectorGateKernels.KERNELS, logits, bias, config, options, out, execution.pool());
+    }
+
+    @Override
+    public void replay(Tensor logits, Tensor experts, GateConfig config, Routing out, Execution execution) {
+        Replay.run(logits, experts, config, out, execution.pool());
+    }
+}

@@ -1,0 +1,58 @@
+package dev.octet.moe.reference;
+
+import dev.octet.core.Device;
+import dev.octet.core.Execution;
+import dev.octet.core.Tensor;
+import dev.octet.moe.GateConfig;
+import dev.octet.moe.GateOptions;
+import dev.octet.moe.Routing;
+import dev.octet.moe.spi.MoeBackend;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Backend {@code reference}: plain loops in FP64, one rounding at the end. */
+public final class ReferenceBackend implements MoeBackend {
+    /** For the service loader. */
+    public ReferenceBackend() {}
+
+    @Override
+    public String name() {
+        return "reference";
+    }
+
+    @Override
+    public Device.Kind deviceKind() {
+        return Device.Kind.CPU;
+    }
+
+    @Override
+    public int priority() {
+        return 0;
+    }
+
+    @Override
+    public Optional<String> unavailable() {
+        return Optional.empty();
+    }
+
+    @Override
+    public String description() {
+        return "plain loops in FP64, one thread";
+    }
+
+    @Override
+    public void routerLogits(Tensor hidden, Tensor weight, Tensor out, Execution execution) {
+        ReferenceGate.routerLogits(hidden, weight, out);
+    }
+
+    @Override
+    public void gate(Tensor logits, @Nullable Tensor bias, GateConfig config, GateOptions options, Routing out,
+            Execution execution) {
+        ReferenceGate.gate(logits, bias, config, options, out);
+    }
+
+    @Override
+    public void replay(Tensor logits, Tensor experts, GateConfig config, Routing out, Execution execution) {
+        ReferenceGate.replay(logits, experts, config, out);
+    }
+}
