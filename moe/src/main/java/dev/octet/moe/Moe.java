@@ -75,7 +75,7 @@ public final class Moe {
 
     /**
      * The router: {@code out = hidden * weight^T}. Products are added in FP32 or better, in an order that depends on
-     * nothing but {@code d}, and rounded once to FP32.
+     * nothing but {@code d} and the width of vectors, and rounded once to FP32.
      *
      * @param hidden {@code [tokens, d]} of F32 or BF16
      * @param weight {@code [experts, d]} of F32 or BF16: the experts' centroids
@@ -119,11 +119,11 @@ public final class Moe {
      * softmax's denominator. What the kept groups hold depends on the token, so the mask is refused if there are so
      * many kept groups with experts left which together hold fewer than {@code topK}.
      *
-     * <p>Backends {@code cpu} and {@code scalar} give the same bits, at every vector width. Their scores lie, relative to
-     * the exact ones, within 4 * 2^-24 (sigmoid), 5 * 2^-24 (square root of softplus) and
-     * {@code (2 * experts + max - logit + 8)} * 2^-24 (softmax, {@code max} being the token's largest logit), as long as
-     * {@code exp(-|logit|)}, or {@code exp(logit - max)}, is no subnormal number; beyond that they have the few bits that
-     * such numbers have.
+     * <p>Backends {@code cpu} and {@code scalar} give the same bits, at every vector width. Their scores lie,
+     * relative to the exact ones, within 4 * 2^-24 (sigmoid), 5 * 2^-24 (square root of softplus) and
+     * {@code (2 * experts + max - logit + 8) * 2^-24} (softmax, {@code max} being the token's largest logit), as long
+     * as {@code exp(-|logit|)}, or {@code exp(logit - max)}, is no subnormal number; beyond that they have the few bits
+     * that such numbers have.
      *
      * @param logits F32 {@code [tokens, experts]}
      * @param bias F32 {@code [experts]}, finite; null for zeros

@@ -320,7 +320,8 @@ class GateTest {
         }
         // One expert left in group 0 counts for itself: 5 against 2 + 2; in the others two of 2.
         float[] bias = {9, 9, 9, 4.5f, 1.5f, 1.5f, 1.5f, 1.5f, 1, 1, 1, 1, 0, 0, 0, 0};
-        GateRun lone = GateRun.of(Moe.on(backend), new float[16], bias, config, GateOptions.NONE.withUnavailable(0, 1, 2));
+        GateRun lone = GateRun.of(Moe.on(backend), new float[16], bias, config,
+                GateOptions.NONE.withUnavailable(0, 1, 2));
         assertArrayEquals(new int[] {3, 4, 5, 6}, lone.experts());
     }
 

@@ -31,8 +31,8 @@ class RouterTest {
     @MethodSource(BACKENDS)
     void isWithinTheBoundOfFp32Sums(String backend) {
         SplittableRandom random = new SplittableRandom(21);
-        for (int[] dims : new int[][] {{1, 8, 64}, {3, 19, 1536}, {8, 7, 2064}, {8, 33, 130}, {9, 5, 7}, {150, 70, 1100},
-                {13, 4, 1}, {2, 3, 0}}) {
+        for (int[] dims : new int[][] {{1, 8, 64}, {3, 19, 1536}, {8, 7, 2064}, {8, 33, 130}, {9, 5, 7},
+                {37, 70, 1100}, {13, 4, 1}, {2, 3, 0}}) {
             for (DType a : new DType[] {DType.F32, DType.BF16}) {
                 for (DType b : new DType[] {DType.F32, DType.BF16}) {
                     for (boolean turned : new boolean[] {false, true}) {
@@ -75,8 +75,8 @@ class RouterTest {
     void aTokenDoesNotDependOnTheBatch(String backend) {
         SplittableRandom random = new SplittableRandom(22);
         for (DType type : new DType[] {DType.F32, DType.BF16}) {
-            try (Tensor hidden = random(random, type, 140, 2112, false);
-                    Tensor weight = random(random, type, 70, 2112, false);
+            try (Tensor hidden = random(random, type, 140, 1088, false);
+                    Tensor weight = random(random, type, 70, 1088, false);
                     Tensor out = Tensor.allocate(DType.F32, Shape.of(140, 70));
                     Tensor few = Tensor.allocate(DType.F32, Shape.of(5, 70));
                     CpuPool pool = new CpuPool(3)) {
@@ -99,7 +99,8 @@ class RouterTest {
     @MethodSource(BACKENDS)
     void refusals(String backend) {
         Moe moe = Moe.on(backend);
-        try (Tensor x = Tensor.allocate(DType.F32, Shape.of(2, 8)); Tensor w = Tensor.allocate(DType.BF16, Shape.of(3, 8));
+        try (Tensor x = Tensor.allocate(DType.F32, Shape.of(2, 8));
+                Tensor w = Tensor.allocate(DType.BF16, Shape.of(3, 8));
                 Tensor wrong = Tensor.allocate(DType.BF16, Shape.of(3, 9));
                 Tensor codes = Tensor.allocate(DType.F8_E4M3, Shape.of(3, 8));
                 Tensor out = Tensor.allocate(DType.F32, Shape.of(2, 3));

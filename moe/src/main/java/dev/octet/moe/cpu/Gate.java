@@ -19,11 +19,11 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A gate over tokens in blocks. First all logits are looked at, so that nothing is written if one is refused; then each
- * block of {@link GateKernels#lanes()} tokens is turned, so that a lane is a token, scored, its groups compared, and the
- * best experts inserted in sorted slots: no branch depends on a score.
+ * block of {@link GateKernels#lanes()} tokens is turned, so that a lane is a token, scored, its groups compared, and
+ * the best experts inserted in sorted slots: no branch depends on a score.
  *
- * <p>Scores plus bias become ints that are ordered in the same way, since vectors have a minimum and maximum of ints in one
- * instruction, and of floats with Java's rules for NaN and zeros in five.
+ * <p>Scores plus bias become ints that are ordered in the same way, since vectors have a minimum and maximum of ints
+ * in one instruction, and of floats with Java's rules for NaN and zeros in five.
  */
 final class Gate {
     private static final MemorySegment ALL = NativeMemory.ALL;

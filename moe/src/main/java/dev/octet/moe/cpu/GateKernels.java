@@ -14,7 +14,9 @@ interface GateKernels {
     /** {@return tokens of a block} */
     int lanes();
 
-    /** {@return the largest magnitude of values that lie side by side, as bits: those of infinity or more tell of NaN} */
+    /**
+     * {@return the largest magnitude of values that lie side by side, as bits: those of infinity or more tell of NaN}
+     */
     int largest(long address, int count);
 
     /**

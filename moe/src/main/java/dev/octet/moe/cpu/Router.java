@@ -11,9 +11,9 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 
 /**
- * Hidden states times the experts' centroids. For few tokens the bytes of the weights are the limit: they are multiplied
- * as they lie in memory. Otherwise both sides are packed as floats, a stretch of their rows at a time, and multiplied in
- * tiles of four by four. A sum has the same order either way.
+ * Hidden states times the experts' centroids. For few tokens the bytes of the weights are the limit: they are
+ * multiplied as they lie in memory. Otherwise both sides are packed as floats, a stretch of their rows at a time, and
+ * multiplied in tiles of four by four. A sum has the same order either way.
  */
 final class Router {
     private static final MemorySegment ALL = NativeMemory.ALL;

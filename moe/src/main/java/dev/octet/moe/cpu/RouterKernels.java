@@ -3,8 +3,8 @@ package dev.octet.moe.cpu;
 import dev.octet.core.DType;
 
 /**
- * Inner products of four rows with one or four others, in FP32. Lane l adds the products of elements l, l + lanes, and so
- * on, in this order; then the lanes are added. So a sum is the same whichever rows are worked on together.
+ * Inner products of four rows with one or four others, in FP32. Lane l adds the products of elements l, l + lanes,
+ * and so on, in this order; then the lanes are added. So a sum is the same whichever rows are worked on together.
  */
 interface RouterKernels {
     /** Rows of either side of a tile. */

@@ -13,8 +13,8 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * {@link ScoreMath} on vectors, with a token in each lane. The exponential is written out in each loop, for vectors that
- * cross a method's boundary are objects.
+ * {@link ScoreMath} on vectors, with a token in each lane. The exponential is written out in each loop, for vectors
+ * that cross a method's boundary are objects.
  */
 final class ScoreKernels {
     private static final VectorSpecies<Float> F = Lanes.F;

@@ -3,16 +3,16 @@ package dev.octet.moe.cpu;
 import dev.octet.moe.ScoreFunction;
 
 /**
- * Scores in FP32, one value at a time, and the constants of the vector kernels, which do the same operations in the same
- * order: which experts win depends on every bit of a score, so all of them must agree.
+ * Scores in FP32, one value at a time, and the constants of the vector kernels, which do the same operations in the
+ * same order: which experts win depends on every bit of a score, so all of them must agree.
  *
  * <p>{@code exp(y)} for {@code y <= 0} is {@code 2^n * exp(r)} with {@code y = n ln 2 + r}, {@code |r| <= ln 2 / 2}. n
- * comes of adding a number so large that its unit is 1. {@code n * LN2_HIGH} is exact, and so is its difference to y. The
- * series of {@code exp(r)} breaks off at r^7: the rest is below 0.1 * 2^-24. {@code 2^n} is multiplied in two halves,
- * of which only the second one rounds, and only when the result is subnormal. All in all 2 * 2^-24.
+ * comes of adding a number so large that its unit is 1. {@code n * LN2_HIGH} is exact, and so is its difference to y.
+ * The series of {@code exp(r)} breaks off at r^7: the rest is below 0.1 * 2^-24. {@code 2^n} is multiplied in two
+ * halves, of which only the second one rounds, and only when the result is subnormal. All in all 2 * 2^-24.
  *
- * <p>{@code ln(1 + t)} for t in 0..1 is {@code 2 atanh(v)}, {@code v = t / (2 + t) <= 1/3}, by its series up to v^17: the
- * rest is below 0.003 * 2^-24.
+ * <p>{@code ln(1 + t)} for t in 0..1 is {@code 2 atanh(v)}, {@code v = t / (2 + t) <= 1/3}, by its series up to v^17:
+ * the rest is below 0.003 * 2^-24.
  */
 final class ScoreMath {
     /** Bits of 104, beyond which exp(-y) rounds to 0. */

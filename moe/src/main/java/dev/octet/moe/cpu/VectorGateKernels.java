@@ -72,7 +72,8 @@ final class VectorGateKernels implements GateKernels {
             first = first.max(key);
         }
         if (sum) {
-            FloatVector a = first.lanewise(ASHR, 31).and(ScoreMath.MAGNITUDE).lanewise(XOR, first).reinterpretAsFloats();
+            FloatVector a = first.lanewise(ASHR, 31).and(ScoreMath.MAGNITUDE).lanewise(XOR, first)
+                    .reinterpretAsFloats();
             FloatVector b = second.lanewise(ASHR, 31).and(ScoreMath.MAGNITUDE).lanewise(XOR, second)
                     .reinterpretAsFloats();
             IntVector bits = a.add(b).reinterpretAsInts();

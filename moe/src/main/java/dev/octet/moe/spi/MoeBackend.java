@@ -9,10 +9,10 @@ import dev.octet.moe.Routing;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One implementation of the operations on experts; {@link dev.octet.moe.Moe} defines them and checks arguments before it
- * calls a backend: shapes, dtypes and devices fit, every tensor is open, masks fit the configuration. What depends on
- * the values in tensors a backend checks itself, before it writes anything; {@link GateErrors} has the messages. Any
- * number of tokens may be 0. Tensors may have any strides.
+ * One implementation of the operations on experts; {@link dev.octet.moe.Moe} defines them and checks arguments before
+ * it calls a backend: shapes, dtypes and devices fit, every tensor is open, masks fit the configuration. What depends
+ * on the values in tensors a backend checks itself, before it writes anything; {@link GateErrors} has the messages.
+ * Any number of tokens may be 0. Tensors may have any strides.
  *
  * <p>Implementations are safe for use by several threads, and give the same bits for every pool.
  */

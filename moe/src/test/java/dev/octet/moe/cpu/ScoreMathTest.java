@@ -37,7 +37,8 @@ class ScoreMathTest {
             if (t >= 0x1p-125 || x > 0) {
                 assertEquals(root, got, 5 * U * root, "" + x);
             } else {
-                assertTrue(Math.abs((double) got * got - root * root) <= 0x1p-148 + 0x1p-20 * root * root, x + ": " + got);
+                assertTrue(Math.abs((double) got * got - root * root) <= 0x1p-148 + 0x1p-20 * root * root,
+                        x + ": " + got);
             }
         }
         assertEquals(1, ScoreMath.expOfMinus(0));
@@ -90,7 +91,8 @@ class ScoreMathTest {
                     for (int e = 0; e < experts; e++) {
                         int expected = Float.floatToRawIntBits(lane[e]);
                         if (expected != Float.floatToRawIntBits(block[e * lanes + l])) {
-                            assertEquals(lane[e], block[e * lanes + l], function + " of " + inputs[from + e * lanes + l]);
+                            assertEquals(lane[e], block[e * lanes + l],
+                                    function + " of " + inputs[from + e * lanes + l]);
                         }
                     }
                 }
