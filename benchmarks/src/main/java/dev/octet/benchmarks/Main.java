@@ -12,7 +12,8 @@ import picocli.CommandLine.Spec;
 /** The command line of Octet. */
 @Command(name = "octet", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
         description = "FP8 kernels for the JVM: what this machine runs, how fast it is, and a demonstration.",
-        subcommands = {DemoCommand.class, LatentCommand.class, InfoCommand.class, BenchCommand.class, KvCommand.class},
+        subcommands = {DemoCommand.class, LatentCommand.class, InfoCommand.class, BenchCommand.class, KvCommand.class,
+            RouteCommand.class, PlaceCommand.class},
         footer = {"", "octet COMMAND --help explains each command."})
 public final class Main implements Runnable {
     @Spec

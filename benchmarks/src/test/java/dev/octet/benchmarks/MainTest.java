@@ -27,7 +27,8 @@ class MainTest {
     @Test
     void everyCommandExplainsItselfAndItsOptions() {
         CommandLine main = Main.commandLine();
-        assertTrue(main.getSubcommands().keySet().containsAll(List.of("info", "bench", "demo", "latent", "kv")));
+        assertTrue(main.getSubcommands().keySet()
+                .containsAll(List.of("info", "bench", "demo", "latent", "kv", "route", "place")));
         main.getSubcommands().forEach((name, command) -> {
             assertEquals(0, run(name, "--help"), name);
             assertTrue(command.getUsageMessage().startsWith("Usage: octet " + name), command.getUsageMessage());

@@ -114,14 +114,18 @@ public final class ExpertLoads {
     }
 
     /**
-     * {@return by how much the largest load exceeds the mean, in multiples of the mean: {@code max / mean - 1}, 0 if all
-     * are equal or there are no tokens (MaxVio of "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts")}
+     * {@return by how much the largest load exceeds the mean, in multiples of the mean: {@code max / mean - 1}, 0 if
+     * all are equal or there are no tokens (MaxVio of "Auxiliary-Loss-Free Load Balancing Strategy for
+     * Mixture-of-Experts")}
      */
     public double maxViolation() {
         return total == 0 ? 0 : max() / mean() - 1;
     }
 
-    /** {@return {@code -SUM p ln p} of the experts' shares p of all tokens, at most {@code ln experts}; 0 without tokens} */
+    /**
+     * {@return {@code -SUM p ln p} of the experts' shares p of all tokens, at most {@code ln experts}; 0 without
+     * tokens}
+     */
     public double entropy() {
         double sum = 0;
         for (long c : counts) {

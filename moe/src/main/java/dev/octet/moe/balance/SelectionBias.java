@@ -4,9 +4,9 @@ import dev.octet.core.DType;
 import dev.octet.core.Tensor;
 
 /**
- * The rule that keeps experts evenly loaded without a loss of its own (DeepSeek-V3 &sect;2.1.2): after each training step
- * the bias by which an expert is selected rises by gamma if it had fewer tokens than the mean, and falls by gamma if it
- * had more. It changes which experts are chosen and never their weights; there is no gradient.
+ * The rule that keeps experts evenly loaded without a loss of its own (DeepSeek-V3 &sect;2.1.2): after each training
+ * step the bias by which an expert is selected rises by gamma if it had fewer tokens than the mean, and falls by gamma
+ * if it had more. It changes which experts are chosen and never their weights; there is no gradient.
  */
 public final class SelectionBias {
     /** Gamma of DeepSeek-V3 for its first 14.3 trillion tokens; it was 0 for the last 500 billion. */
@@ -15,8 +15,8 @@ public final class SelectionBias {
     private SelectionBias() {}
 
     /**
-     * Updates in place: {@code bias[e] += gamma * sign(mean - load[e])}. The comparison with the mean is exact; an expert
-     * with exactly the mean keeps its bias.
+     * Updates in place: {@code bias[e] += gamma * sign(mean - load[e])}. The comparison with the mean is exact; an
+     * expert with exactly the mean keeps its bias.
      *
      * @param bias one value for each expert
      * @param loads the step's loads, of the whole batch on all devices

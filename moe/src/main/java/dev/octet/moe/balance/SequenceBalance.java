@@ -17,8 +17,8 @@ import org.jspecify.annotations.Nullable;
  * </pre>
  *
  * <p>The counts {@code f} have no gradient, so that
- * {@code dL/ds_tj = alpha / (T SUM_i s_ti) * (f_j - SUM_i f_i s'_ti)}. A token that goes nowhere, such as padding, counts
- * for nothing and has a gradient of zeros. Computed in FP64.
+ * {@code dL/ds_tj = alpha / (T SUM_i s_ti) * (f_j - SUM_i f_i s'_ti)}. A token that goes nowhere, such as padding,
+ * counts for nothing and has a gradient of zeros. Computed in FP64.
  *
  * @param loss {@code L}
  * @param loads {@code f}, 1 for each expert if all are chosen equally often
@@ -38,14 +38,15 @@ public record SequenceBalance(double loss, double[] loads, double[] shares) {
      * The loss by the paper's own selection: each token's best {@code topK} scores, without bias and without groups; of
      * equal ones the lower index.
      *
-     * @param scores F32 {@code [tokens, experts]}, one sequence, on the CPU: what the score function gives, without bias
+     * @param scores F32 {@code [tokens, experts]}, one sequence, on the CPU: what the score function gives, without
+     *     bias
      * @param topK experts of a token
      * @param alpha the loss's weight
      * @param gradient where {@code dL/dscores} is written, as {@code scores} is; null if it is not wanted
      * @return the loss
-     * @throws IllegalArgumentException if a shape or dtype does not fit, topK is not 1 to the number of experts, alpha is
-     *     negative or not finite, or a score is negative or not finite, or all of a token are 0: the message names the
-     *     token
+     * @throws IllegalArgumentException if a shape or dtype does not fit, topK is not 1 to the number of experts, alpha
+     *     is negative or not finite, or a score is negative or not finite, or all of a token are 0: the message names
+     *     the token
      */
     public static SequenceBalance of(Tensor scores, int topK, double alpha, @Nullable Tensor gradient) {
         checkMatrix("scores", scores);
@@ -62,7 +63,8 @@ public record SequenceBalance(double loss, double[] loads, double[] shares) {
     /**
      * The loss by the experts that tokens went to, which a bias and a limit on groups may have changed.
      *
-     * @param scores F32 {@code [tokens, experts]}, one sequence, on the CPU: what the score function gives, without bias
+     * @param scores F32 {@code [tokens, experts]}, one sequence, on the CPU: what the score function gives, without
+     *     bias
      * @param routing where the tokens went; -1 in all places of a token that went nowhere
      * @param alpha the loss's weight
      * @param gradient where {@code dL/dscores} is written, as {@code scores} is; null if it is not wanted

@@ -41,7 +41,8 @@ public record Cluster(int experts, int replicas, int groups, int nodes, int gpus
 
     private static void divides(String name, int value, String other, int multiple) {
         if (multiple % value != 0) {
-            throw new IllegalArgumentException(name + " is " + value + ", it must divide the " + multiple + " " + other);
+            throw new IllegalArgumentException(
+                    name + " is " + value + ", it must divide the " + multiple + " " + other);
         }
     }
 

@@ -11,8 +11,8 @@ import java.util.Objects;
  * DeepSeek-V3 &sect;3.4.1). Experts with much load get replicas, and replicas are put on GPUs so that their loads are
  * alike.
  *
- * <p>If the nodes divide the groups, it is hierarchical: groups are packed onto nodes, so that a token that keeps to few
- * groups keeps to few nodes, then experts are replicated inside each node, then replicas are packed onto its GPUs.
+ * <p>If the nodes divide the groups, it is hierarchical: groups are packed onto nodes, so that a token that keeps to
+ * few groups keeps to few nodes, then experts are replicated inside each node, then replicas are packed onto its GPUs.
  * Otherwise it is global: all experts are replicated and packed onto all GPUs. Each step is greedy, the heaviest first;
  * ties go to the lower index. A replica has an equal part of its expert's load.
  *
@@ -167,8 +167,8 @@ public final class ExpertPlacement {
     }
 
     /**
-     * {@return for each expert of each layer the places of its replicas, {@code [layers, experts, most replicas of any]},
-     * in the order in which they were made, then -1; a copy}
+     * {@return for each expert of each layer the places of its replicas,
+     * {@code [layers, experts, most replicas of any]}, in the order in which they were made, then -1; a copy}
      */
     public int[][][] logicalToPhysical() {
         int most = Arrays.stream(counts).flatMapToInt(Arrays::stream).max().orElseThrow();
@@ -249,8 +249,8 @@ public final class ExpertPlacement {
      * @param choice which replica
      * @param rank the number of the device that routes, so that devices do not all begin with the same replica; not
      *     negative
-     * @return the same with the place of a replica, 0 to {@code replicas - 1}, instead of each expert; -1 stays, weights
-     *     are copied; close it to free the memory
+     * @return the same with the place of a replica, 0 to {@code replicas - 1}, instead of each expert; -1 stays,
+     *     weights are copied; close it to free the memory
      * @throws IllegalArgumentException if the routing has an expert that is not there (the message names the token), or
      *     the rank is negative
      */

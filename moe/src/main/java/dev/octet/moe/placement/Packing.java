@@ -49,8 +49,8 @@ final class Packing {
     }
 
     /**
-     * Gives every item one replica, then each further replica to the item with the largest load a replica; of equal ones
-     * the lower index.
+     * Gives every item one replica, then each further replica to the item with the largest load a replica; of equal
+     * ones the lower index.
      *
      * @param weights of the items
      * @param replicas how many in all, at least the items

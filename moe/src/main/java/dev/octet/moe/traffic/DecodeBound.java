@@ -1,9 +1,9 @@
 package dev.octet.moe.traffic;
 
 /**
- * The shortest time in which a token can be decoded if experts lie on other devices and only the links' bandwidth counts
- * ("Insights into DeepSeek-V3" &sect;2.3.2): no latency, no scales, no imbalance, and no computing that is not hidden.
- * Two micro-batches take turns, so that a layer sends and fetches twice.
+ * The shortest time in which a token can be decoded if experts lie on other devices and only the links' bandwidth
+ * counts ("Insights into DeepSeek-V3" &sect;2.3.2): no latency, no scales, no imbalance, and no computing that is not
+ * hidden. Two micro-batches take turns, so that a layer sends and fetches twice.
  *
  * @param tokens tokens of a device in one micro-batch
  * @param targets experts of a token, shared ones included

@@ -46,8 +46,8 @@ public final class NodeTopology {
      * @param gpusPerNode GPUs of each node
      * @param gpuOfExpert for each expert its GPU; copied
      * @return the topology
-     * @throws IllegalArgumentException if a number is not positive, there is no expert, or one lies on a GPU that is not
-     *     there; the message names it
+     * @throws IllegalArgumentException if a number is not positive, there is no expert, or one lies on a GPU that is
+     *     not there; the message names it
      */
     public static NodeTopology of(int nodes, int gpusPerNode, int... gpuOfExpert) {
         long gpus = gpus(nodes, gpusPerNode);

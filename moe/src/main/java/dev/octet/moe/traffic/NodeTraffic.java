@@ -7,8 +7,8 @@ import java.util.BitSet;
 /**
  * What a routing moves between GPUs (DeepSeek-V3 &sect;3.2.2). A token goes once to each other node that has an expert
  * of it, to the GPU with the same number there as its own, and from there, inside the node, once to each other GPU that
- * has one; in its own node it goes straight to those GPUs. Combining takes the same ways back, sums of what was computed
- * on the way, so that the counts hold in both directions and only the bytes of a token differ.
+ * has one; in its own node it goes straight to those GPUs. Combining takes the same ways back, sums of what was
+ * computed on the way, so that the counts hold in both directions and only the bytes of a token differ.
  *
  * @param tokens tokens that go anywhere; padding is none
  * @param choices pairs of a token and an expert

@@ -44,8 +44,9 @@ public record UniformRouting(int experts, int topK, int nodes, int kept) {
     }
 
     /**
-     * The probability of each number of nodes, from exact integers: of {@code d} given nodes with {@code g} experts each,
-     * {@code SUM_j (-1)^(d-j) C(d, j) C(j g, topK)} choices touch every one, and there are {@code C(kept, d)} such sets.
+     * The probability of each number of nodes, from exact integers: of {@code d} given nodes with {@code g} experts
+     * each, {@code SUM_j (-1)^(d-j) C(d, j) C(j g, topK)} choices touch every one, and there are {@code C(kept, d)}
+     * such sets.
      *
      * @return for {@code i} from 0 to {@code kept}, the probability that a token has experts on {@code i} nodes
      */
@@ -88,18 +89,20 @@ public record UniformRouting(int experts, int topK, int nodes, int kept) {
     }
 
     private static double[] probabilities(int bins, int each, int k) {
-        BigInteger[] touching = new BigInteger[bins + 1]; // C(j each, k)
-        for (int j = 0; j <= bins; j++) {
+        int most = Math.min(bins, k);
+        BigInteger all = binomial(bins * each, k);
+        BigInteger[] touching = new BigInteger[most + 1]; // C(j each, k)
+        for (int j = 0; j <= most; j++) {
             touching[j] = binomial(j * each, k);
         }
-        double[] p = new double[bins + 1];
-        for (int d = 0; d <= bins; d++) {
+        double[] p = new double[bins + 1]; // 0 beyond
+        for (int d = 0; d <= most; d++) {
             BigInteger sum = BigInteger.ZERO;
             for (int j = 0; j <= d; j++) {
                 BigInteger term = binomial(d, j).multiply(touching[j]);
                 sum = (d - j) % 2 == 0 ? sum.add(term) : sum.subtract(term);
             }
-            p[d] = ratio(sum.multiply(binomial(bins, d)), touching[bins]);
+            p[d] = ratio(sum.multiply(binomial(bins, d)), all);
         }
         return p;
     }

@@ -1,0 +1,152 @@
+package dev.octet.benchmarks;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class RouteCommandTest {
+    private static final String V3 = """
+            {"hidden_size": 7168, "num_hidden_layers": 61, "n_routed_experts": 256, "n_shared_experts": 1,
+             "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "topk_method": "noaux_tc",
+             "scoring_func": "sigmoid", "rope_scaling": {"type": "yarn", "n_group": 3}, "quantization_config": null}
+            """;
+
+    private final StringWriter out = new StringWriter();
+    private final StringWriter err = new StringWriter();
+
+    private int run(String... args) {
+        String[] all = new String[args.length + 1];
+        all[0] = "route";
+        System.arraycopy(args, 0, all, 1, args.length);
+        out.getBuffer().setLength(0);
+        return Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(all);
+    }
+
+    /** The cells of the n-th row that begins with a name. */
+    private List<String> row(String name, int n) {
+        String line = out.toString().lines().filter(l -> l.strip().startsWith(name + "  ")).skip(n).findFirst()
+                .orElseThrow(() -> new AssertionError(name + " is not in " + out));
+        String[] cells = line.strip().split(" {2,}");
+        return List.of(Arrays.copyOfRange(cells, 1, cells.length));
+    }
+
+    private List<String> row(String name) {
+        return row(name, 0);
+    }
+
+    @Test
+    void deepSeekV3() {
+        assertEquals(0, run("--tokens", "20000"));
+        assertEquals(List.of("any node", "at most 4"), row("nodes of a token"));
+        assertEquals(List.of("5.295", "3.629"), row("expected"));
+        List<String> drawn = row("drawn, 20,000 tokens");
+        assertEquals(5.295, Double.parseDouble(drawn.get(0)), 0.04);
+        assertEquals(3.629, Double.parseDouble(drawn.get(1)), 0.04);
+        assertEquals(List.of("41.70 %", "-"), row("5 nodes"));
+        assertEquals(List.of("1.63 %", "33.39 %"), row("3 nodes"));
+        assertEquals(List.of("4.633", "3.175"), row("across nodes, expected"));
+        // 7,392 and 14,336 bytes a copy
+        assertEquals(List.of("34,246", "23,472"), row("across nodes", 0));
+        assertEquals(List.of("66,416", "45,522"), row("across nodes", 1));
+        assertEquals(List.of("64.42", "44.16"), row("across nodes at 50 GB/s"));
+        assertTrue(out.toString().contains("The limit keeps 31.5 % of the bytes from crossing nodes."), out::toString);
+        assertEquals(List.of("50", "120.96", "241.92", "14.757", "67.76"),
+                row("the paper: 32 tokens, 9 experts, 7,000 values, 61 layers"));
+        assertEquals(List.of("900", "6.72", "13.44", "0.820", "1,219.75"), row("on GB200 NVL72"));
+        assertEquals(List.of("50", "123.86", "247.73", "15.111", "66.18"),
+                row("DeepSeek-V3: 32 tokens, 9 experts, 7,168 values, 61 layers"));
+    }
+
+    @Test
+    void theSameSeedPrintsTheSame() {
+        assertEquals(0, run("--tokens", "500", "--seed", "9"));
+        String first = out.toString();
+        assertEquals(0, run("--tokens", "500", "--seed", "9"));
+        assertEquals(first, out.toString());
+        assertEquals(0, run("--tokens", "500", "--seed", "10"));
+        assertFalse(first.contentEquals(out.toString()));
+    }
+
+    @Test
+    void otherModelsAndTopologies() {
+        assertEquals(0, run("--model", "v2", "--gpus", "4", "--tokens", "10"));
+        assertEquals(List.of("any node", "at most 3"), row("nodes of a token"));
+        assertTrue(out.toString().startsWith("DeepSeek-V2: 6 of 160 experts for a token of 5,120 values"));
+        assertEquals(0, run("--model", "v2-lite", "--tokens", "10"));
+        assertEquals(List.of("any node"), row("nodes of a token"), "no groups");
+        assertFalse(out.toString().contains("The limit"));
+        assertEquals(0, run("--model", "v2-lite", "--limit", "2", "--tokens", "10"));
+        assertEquals(List.of("any node", "at most 2"), row("nodes of a token"));
+        assertEquals(0, run("--nodes", "4", "--tokens", "10"));
+        assertEquals(List.of("any node"), row("nodes of a token"), "groups are not nodes");
+        assertEquals(0, run("--nodes", "1", "--gpus", "1", "--tokens", "10", "--batch", "1"));
+        assertEquals(List.of("0.000"), row("across nodes, expected"));
+        assertEquals(List.of("0.000"), row("inside nodes, drawn"));
+        assertEquals(0, run("--limit", "1", "--tokens", "10"));
+        assertEquals("one node", row("nodes of a token").get(1));
+    }
+
+    @Test
+    void formatsAndSpeeds() {
+        assertEquals(0, run("--dispatch", "bf16", "--combine", "FP8", "--batch", "64", "--across", "25.5", "--tokens",
+                "10"));
+        assertEquals(List.of("66,416", "45,522"), row("across nodes", 0));
+        assertEquals(List.of("34,246", "23,472"), row("across nodes", 1));
+        assertEquals("252.64", row("across nodes at 25.5 GB/s").getFirst()); // 64 (34,246 + 66,416) / 25.5e9
+        assertEquals("25.5", row("DeepSeek-V3: 64 tokens, 9 experts, 7,168 values, 61 layers").getFirst());
+    }
+
+    @Test
+    void aFile(@TempDir Path folder) throws IOException {
+        Path file = Files.writeString(folder.resolve("config.json"), V3);
+        assertEquals(0, run("--config", file.toString(), "--tokens", "10"), err::toString);
+        assertEquals(List.of("5.295", "3.629"), row("expected"));
+        Files.writeString(file, V3.replace("noaux_tc", "greedy"));
+        assertEquals(0, run("--config", file.toString(), "--tokens", "10"), "groups that are passed over");
+        assertEquals(List.of("5.295"), row("expected"));
+        Files.writeString(file, "{\"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_local_experts\": 8, "
+                + "\"num_experts_per_tok\": 2}");
+        assertEquals(0, run("--config", file.toString(), "--tokens", "10", "--gpus", "1"));
+        assertEquals(List.of("2.000"), row("expected"), "each expert on a node of its own");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {"n_routed_experts; x; n_routed_experts is missing",
+        "\"n_group\": 8; \"n_group\": 7; groups is 7", "\"num_experts_per_tok\": 8; \"num_experts_per_tok\": 0;"
+                + "num_experts_per_tok is 0", "256; 25.6; byte", "256; 100000000; more than 1024 of 65536",
+        "hidden_size; n_group; n_group occurs twice", "null}; null}}; something follows",
+        "\"sigmoid\"; 3; byte", "num_hidden_layers; layers; num_hidden_layers is missing"})
+    void aWrongFileIsNamedWithTheField(String part, String by, String message, @TempDir Path folder)
+            throws IOException {
+        Path file = Files.writeString(folder.resolve("config.json"), V3.replace(part, by));
+        assertEquals(2, run("--config", file.toString()));
+        assertTrue(err.toString().startsWith("octet: --config: " + file + ": "), err::toString);
+        assertTrue(err.toString().contains(message), err::toString);
+        assertFalse(err.toString().contains("\tat "), err::toString);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = ';', value = {"--model=v4; --model", "--config=none.json; none.json does not exist",
+        "--nodes=0; nodes is 0", "--nodes=7; experts is 256", "--gpus=0; gpusPerNode is 0", "--gpus=3; experts is 256",
+        "--limit=0; --limit is 0", "--limit=9; --limit is 9", "--tokens=0; --tokens is 0",
+        "--tokens=12500001; --tokens is 12500001", "--batch=0; --batch is 0", "--across=0; --across is 0",
+        "--across=NaN; --across is NaN", "--inside=-1; --inside is -1", "--dispatch=fp4; --dispatch", "more; more"})
+    void wrongOptionsAreUsageErrors(String option, String part) {
+        assertEquals(2, run(option));
+        assertTrue(err.toString().contains(part), err::toString);
+        assertFalse(err.toString().contains("\tat "), err::toString);
+        assertEquals("", out.toString());
+    }
+}
