@@ -6,7 +6,7 @@ import dev.octet.fp8.Overflow;
 
 /** Casts on the Vector API. */
 final class VectorCast {
-    private static final TileKernels KERNELS = new VectorHalfKernels();
+    private static final TileKernels KERNELS = WarmingKernels.SHARED;
 
     private VectorCast() {}
 

@@ -6,7 +6,7 @@ import dev.octet.fp8.ScaledTensor;
 
 /** Quantisers on the Vector API. */
 final class VectorQuantizer {
-    private static final TileKernels KERNELS = new VectorHalfKernels();
+    private static final TileKernels KERNELS = WarmingKernels.SHARED;
 
     private VectorQuantizer() {}
 
