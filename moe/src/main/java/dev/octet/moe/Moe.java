@@ -6,6 +6,8 @@ import dev.octet.core.Execution;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
+import dev.octet.fp8.Granularity;
+import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.spi.MoeBackend;
 import java.util.Objects;
 import java.util.Set;
@@ -178,6 +180,117 @@ public final class Moe {
         requireType("out.experts", out.experts(), DType.I32, shape);
         requireType("out.weights", out.weights(), DType.F32, shape);
         requireDevice(logits.device(), "out", out.experts());
+    }
+
+    // ---------------------------------------------------------------------------------------------- permutation
+
+    /**
+     * Copies each token to its positions, one for each of its experts; rows of padding become zeros. Its gradient is
+     * {@link #reduce} without weights.
+     *
+     * @param permutation where tokens go
+     * @param tokens {@code [tokens, H]} of F32 or BF16
+     * @param out {@code [positions, H]} of the same type; all of it is written
+     * @throws IllegalArgumentException if a shape, dtype or device does not fit; the message names it
+     */
+    public void expand(TokenPermutation permutation, Tensor tokens, Tensor out) {
+        expand(permutation, tokens, null, out);
+    }
+
+    /**
+     * Copies each token to its positions, multiplied by its weight there, in FP32, rounded once: the gradient of
+     * {@link #reduce} with respect to its rows, where {@code tokens} is the gradient of its result.
+     *
+     * @param permutation where tokens go
+     * @param tokens {@code [tokens, H]} of F32 or BF16
+     * @param weights F32 {@code [tokens, topK]}, or null for ones
+     * @param out {@code [positions, H]} of the same type; all of it is written, padding with zeros
+     * @throws IllegalArgumentException if a shape, dtype or device does not fit; the message names it
+     */
+    public void expand(TokenPermutation permutation, Tensor tokens, @Nullable Tensor weights, Tensor out) {
+        requireFloat("tokens", tokens, 2);
+        requireType("tokens", tokens, tokens.dtype(), Shape.of(permutation.tokens(), tokens.dim(1)));
+        requireType("out", out, tokens.dtype(), Shape.of(permutation.positions(), tokens.dim(1)));
+        requireDevice(tokens.device(), "out", out);
+        requireWeights(permutation, tokens.device(), weights);
+        on(tokens.device()).expand(permutation, tokens, weights, out, execution());
+    }
+
+    /**
+     * Copies each quantised token to its positions, codes and scales; rows of padding become zeros under scales of 1.
+     *
+     * @param permutation where tokens go
+     * @param tokens {@code [tokens, H]}, with scales 1x128 or by row
+     * @param out {@code [positions, H]} of the same format and scaling; all of it is written
+     * @throws IllegalArgumentException if a shape, dtype, scaling or device does not fit; the message names it
+     */
+    public void expand(TokenPermutation permutation, ScaledTensor tokens, ScaledTensor out) {
+        if (tokens.scaling().granularity().blockRows() != 1
+                || tokens.scaling().granularity() == Granularity.BLOCK_128X1) {
+            throw new IllegalArgumentException("tokens have granularity " + tokens.scaling().granularity()
+                    + ", it must be BLOCK_1X128 or ROW");
+        }
+        if (!out.scaling().equals(tokens.scaling())) {
+            throw new IllegalArgumentException(
+                    "out has " + out.scaling() + ", it must have that of tokens, " + tokens.scaling());
+        }
+        requireType("tokens.codes", tokens.codes(), tokens.format(),
+                Shape.of(permutation.tokens(), tokens.columns()));
+        requireType("out.codes", out.codes(), tokens.format(), Shape.of(permutation.positions(), tokens.columns()));
+        requireOpen("tokens.scales", tokens.scales());
+        requireOpen("out.scales", out.scales());
+        requireDevice(tokens.device(), "out", out.codes());
+        on(tokens.device()).expand(permutation, tokens, out, execution());
+    }
+
+    /**
+     * Brings rows back to their tokens: {@code out[t] = SUM weights[t, j] * rows[position of (t, j)]}, starting from +0
+     * in FP32, with a fused multiply-add for each slot j in increasing order; slots without an expert add nothing. The
+     * sum is rounded once.
+     *
+     * @param permutation where tokens went
+     * @param rows {@code [positions, H]} of F32 or BF16; padding is not read
+     * @param weights F32 {@code [tokens, topK]}, or null for ones
+     * @param out {@code [tokens, H]} of F32 or BF16; all of it is written
+     * @throws IllegalArgumentException if a shape, dtype or device does not fit; the message names it
+     */
+    public void reduce(TokenPermutation permutation, Tensor rows, @Nullable Tensor weights, Tensor out) {
+        requireFloat("rows", rows, 2);
+        requireFloat("out", out, 2);
+        requireType("rows", rows, rows.dtype(), Shape.of(permutation.positions(), rows.dim(1)));
+        requireType("out", out, out.dtype(), Shape.of(permutation.tokens(), rows.dim(1)));
+        requireDevice(rows.device(), "out", out);
+        requireWeights(permutation, rows.device(), weights);
+        on(rows.device()).reduce(permutation, rows, weights, out, execution());
+    }
+
+    /**
+     * The gradient of {@link #reduce} with respect to its weights:
+     * {@code out[t, j] = SUM over h of rows[position of (t, j), h] * gradient[t, h]}, in double, rounded once; 0 for a
+     * slot without an expert.
+     *
+     * @param permutation where tokens went
+     * @param rows {@code [positions, H]} of F32 or BF16: what was reduced; padding is not read
+     * @param gradient {@code [tokens, H]} of F32 or BF16: the gradient of the result
+     * @param out F32 {@code [tokens, topK]}; all of it is written
+     * @throws IllegalArgumentException if a shape, dtype or device does not fit; the message names it
+     */
+    public void weightGradients(TokenPermutation permutation, Tensor rows, Tensor gradient, Tensor out) {
+        requireFloat("rows", rows, 2);
+        requireFloat("gradient", gradient, 2);
+        requireType("rows", rows, rows.dtype(), Shape.of(permutation.positions(), rows.dim(1)));
+        requireType("gradient", gradient, gradient.dtype(), Shape.of(permutation.tokens(), rows.dim(1)));
+        requireType("out", out, DType.F32, Shape.of(permutation.tokens(), permutation.topK()));
+        requireDevice(rows.device(), "gradient", gradient);
+        requireDevice(rows.device(), "out", out);
+        on(rows.device()).weightGradients(permutation, rows, gradient, out, execution());
+    }
+
+    private static void requireWeights(TokenPermutation permutation, Device device, @Nullable Tensor weights) {
+        if (weights != null) {
+            requireType("weights", weights, DType.F32, Shape.of(permutation.tokens(), permutation.topK()));
+            requireDevice(device, "weights", weights);
+        }
     }
 
     // ---------------------------------------------------------------------------------------------- checks

@@ -4,9 +4,11 @@ import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuConfig;
+import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.GateConfig;
 import dev.octet.moe.GateOptions;
 import dev.octet.moe.Routing;
+import dev.octet.moe.TokenPermutation;
 import dev.octet.moe.spi.MoeBackend;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -55,5 +57,28 @@ public final class VectorBackend implements MoeBackend {
     @Override
     public void replay(Tensor logits, Tensor experts, GateConfig config, Routing out, Execution execution) {
         Replay.run(logits, experts, config, out, execution.pool());
+    }
+
+    @Override
+    public void expand(TokenPermutation permutation, Tensor tokens, @Nullable Tensor weights, Tensor out,
+            Execution execution) {
+        Permutation.expand(permutation, tokens, weights, out, VectorRowKernels.KERNELS, execution.pool());
+    }
+
+    @Override
+    public void expand(TokenPermutation permutation, ScaledTensor tokens, ScaledTensor out, Execution execution) {
+        Permutation.expand(permutation, tokens, out, execution.pool());
+    }
+
+    @Override
+    public void reduce(TokenPermutation permutation, Tensor rows, @Nullable Tensor weights, Tensor out,
+            Execution execution) {
+        Permutation.reduce(permutation, rows, weights, out, VectorRowKernels.KERNELS, execution.pool());
+    }
+
+    @Override
+    public void weightGradients(TokenPermutation permutation, Tensor rows, Tensor gradient, Tensor out,
+            Execution execution) {
+        Permutation.weightGradients(permutation, rows, gradient, out, VectorRowKernels.KERNELS, execution.pool());
     }
 }

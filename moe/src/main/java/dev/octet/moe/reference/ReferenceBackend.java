@@ -3,9 +3,11 @@ package dev.octet.moe.reference;
 import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.GateConfig;
 import dev.octet.moe.GateOptions;
 import dev.octet.moe.Routing;
+import dev.octet.moe.TokenPermutation;
 import dev.octet.moe.spi.MoeBackend;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -54,5 +56,28 @@ public final class ReferenceBackend implements MoeBackend {
     @Override
     public void replay(Tensor logits, Tensor experts, GateConfig config, Routing out, Execution execution) {
         ReferenceGate.replay(logits, experts, config, out);
+    }
+
+    @Override
+    public void expand(TokenPermutation permutation, Tensor tokens, @Nullable Tensor weights, Tensor out,
+            Execution execution) {
+        ReferencePermutation.expand(permutation, tokens, weights, out);
+    }
+
+    @Override
+    public void expand(TokenPermutation permutation, ScaledTensor tokens, ScaledTensor out, Execution execution) {
+        ReferencePermutation.expand(permutation, tokens, out);
+    }
+
+    @Override
+    public void reduce(TokenPermutation permutation, Tensor rows, @Nullable Tensor weights, Tensor out,
+            Execution execution) {
+        ReferencePermutation.reduce(permutation, rows, weights, out);
+    }
+
+    @Override
+    public void weightGradients(TokenPermutation permutation, Tensor rows, Tensor gradient, Tensor out,
+            Execution execution) {
+        ReferencePermutation.weightGradients(permutation, rows, gradient, out);
     }
 }

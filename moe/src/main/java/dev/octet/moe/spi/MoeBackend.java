@@ -3,9 +3,11 @@ package dev.octet.moe.spi;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
 import dev.octet.core.spi.Backend;
+import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.GateConfig;
 import dev.octet.moe.GateOptions;
 import dev.octet.moe.Routing;
+import dev.octet.moe.TokenPermutation;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,4 +28,17 @@ public interface MoeBackend extends Backend {
 
     /** Weights of given experts; see {@link dev.octet.moe.Moe#replay}. */
     void replay(Tensor logits, Tensor experts, GateConfig config, Routing out, Execution execution);
+
+    /** Copies tokens to their positions; see {@link dev.octet.moe.Moe#expand(TokenPermutation, Tensor, Tensor)}. */
+    void expand(TokenPermutation permutation, Tensor tokens, @Nullable Tensor weights, Tensor out,
+            Execution execution);
+
+    /** Copies quantised tokens to their positions; see {@link dev.octet.moe.Moe#expand}. */
+    void expand(TokenPermutation permutation, ScaledTensor tokens, ScaledTensor out, Execution execution);
+
+    /** Adds up what stands at a token's positions; see {@link dev.octet.moe.Moe#reduce}. */
+    void reduce(TokenPermutation permutation, Tensor rows, @Nullable Tensor weights, Tensor out, Execution execution);
+
+    /** Gradients of the weights; see {@link dev.octet.moe.Moe#weightGradients}. */
+    void weightGradients(TokenPermutation permutation, Tensor rows, Tensor gradient, Tensor out, Execution execution);
 }
