@@ -1,5 +1,6 @@
 package dev.octet.mla;
 
+import dev.octet.core.json.ConfigJson;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -139,7 +140,7 @@ public record KvCacheSize(String mechanism, List<Layers> layers) {
      *     than it must, is out of range or contradicts another; the message names the file and the field
      */
     public static KvCacheSize read(Path file, CacheFormat format) throws IOException {
-        return ConfigJson.read(file, json -> KvCacheSizeJson.size(json, format));
+        return ConfigJson.read(file, MlaConfigJson.FIELDS, json -> KvCacheSizeJson.size(json, format));
     }
 
     /**
@@ -151,7 +152,7 @@ public record KvCacheSize(String mechanism, List<Layers> layers) {
      * @throws IllegalArgumentException if the text is not as it must be; the message names the field
      */
     public static KvCacheSize parse(String json, CacheFormat format) {
-        return KvCacheSizeJson.size(ConfigJson.parse(json), format);
+        return KvCacheSizeJson.size(ConfigJson.parse(json, MlaConfigJson.FIELDS), format);
     }
 
     // ---------------------------------------------------------------------------------------------- changes

@@ -1,5 +1,6 @@
 package dev.octet.mla;
 
+import dev.octet.core.json.ConfigJson;
 import java.util.ArrayList;
 import java.util.List;
 

@@ -1,5 +1,6 @@
 package dev.octet.mla;
 
+import dev.octet.core.json.ConfigJson;
 import java.io.IOException;
 import java.nio.file.Path;
 
@@ -65,7 +66,7 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
      *     than it must, is out of range or contradicts another; the message names the file and the field
      */
     public static MlaConfig read(Path file) throws IOException {
-        return ConfigJson.read(file, MlaConfigJson::config);
+        return ConfigJson.read(file, MlaConfigJson.FIELDS, MlaConfigJson::config);
     }
 
     /**
@@ -76,7 +77,7 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
      * @throws IllegalArgumentException if the text is not as it must be; the message names the field
      */
     public static MlaConfig parse(String json) {
-        return MlaConfigJson.config(ConfigJson.parse(json));
+        return MlaConfigJson.config(ConfigJson.parse(json, MlaConfigJson.FIELDS));
     }
 
     private static void positive(String name, int value) {

@@ -1,10 +1,22 @@
 package dev.octet.mla;
 
+import dev.octet.core.json.ConfigJson;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Makes {@link MlaConfig} of a {@code config.json}. */
 final class MlaConfigJson {
+    /** All fields that this module knows. */
+    static final ConfigJson.Fields FIELDS = ConfigJson.fields()
+            .integers("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+                    "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim", "v_head_dim",
+                    "max_position_embeddings", "num_nextn_predict_layers", "sliding_window", "sliding_window_pattern",
+                    "max_window_layers", "original_max_position_embeddings")
+            .numbers("rms_norm_eps", "rope_theta", "factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+                    "attention_factor")
+            .strings("type", "rope_type", "model_type").truths("use_sliding_window", "rope_interleave", "truncate")
+            .lists("layer_types").objects("rope_scaling", "rope_parameters", "text_config");
+
     private MlaConfigJson() {}
 
     static MlaConfig config(ConfigJson json) {
