@@ -1,5 +1,8 @@
 package dev.octet.moe;
 
+import dev.octet.core.json.ConfigJson;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.Objects;
 
 /**
@@ -71,6 +74,33 @@ public record GateConfig(int experts, int topK, int groups, int keptGroups, Scor
      */
     public static GateConfig plain(int experts, int topK) {
         return new GateConfig(experts, topK, 1, 1, ScoreFunction.SOFTMAX, GroupScore.MAX, true, 1);
+    }
+
+    /**
+     * Reads what a model's {@code config.json} says of its gate, in the fields of DeepSeek-V2 and V3
+     * ({@code n_routed_experts}, {@code num_experts_per_tok}, {@code n_group}, {@code topk_group},
+     * {@code scoring_func}, {@code topk_method}, {@code norm_topk_prob}, {@code routed_scaling_factor}) or of Mixtral
+     * ({@code num_local_experts}, {@code num_experts_per_tok}). Other fields are passed over.
+     *
+     * @param file the file
+     * @return the gate
+     * @throws IOException if the file can't be read, is no configuration, or a field is missing, of the wrong type, or
+     *     contradicts another; the message begins with the file and names the field
+     */
+    public static GateConfig read(Path file) throws IOException {
+        return ConfigJson.read(file, GateConfigJson.FIELDS, GateConfigJson::config);
+    }
+
+    /**
+     * The same for a text.
+     *
+     * @param json what a {@code config.json} holds
+     * @return the gate
+     * @throws IllegalArgumentException if it is no configuration, or a field is missing, of the wrong type, or
+     *     contradicts another; the message names it
+     */
+    public static GateConfig parse(String json) {
+        return GateConfigJson.config(ConfigJson.parse(json, GateConfigJson.FIELDS));
     }
 
     /** {@return experts of a group} */
