@@ -3,6 +3,7 @@ package dev.octet.benchmarks.jmh;
 import dev.octet.benchmarks.peer.LibTorch;
 import dev.octet.benchmarks.peer.TorchAttention;
 import dev.octet.benchmarks.peer.TorchCast;
+import dev.octet.benchmarks.peer.TorchGate;
 import dev.octet.benchmarks.peer.TorchMatmul;
 import dev.octet.core.DType;
 import java.util.concurrent.TimeUnit;
@@ -126,6 +127,31 @@ public class TorchBenchmark {
         }
     }
 
+    /** Logits of DeepSeek-V3's router. */
+    @State(Scope.Benchmark)
+    public static class Logits {
+        /** How many threads work. */
+        @Param("1")
+        public int threads;
+        /** Tokens. */
+        @Param("4096")
+        public long tokens;
+
+        TorchGate gate;
+
+        /** Makes the operands. */
+        @Setup
+        public void make() {
+            gate = new TorchGate(threads, tokens);
+        }
+
+        /** Frees them. */
+        @TearDown
+        public void close() {
+            gate.close();
+        }
+    }
+
     /**
      * The product.
      *
@@ -154,5 +180,15 @@ public class TorchBenchmark {
     @Benchmark
     public void attention(Attention s) {
         s.attention.run();
+    }
+
+    /**
+     * The gate.
+     *
+     * @param s the operands
+     */
+    @Benchmark
+    public void gate(Logits s) {
+        s.gate.run();
     }
 }

@@ -147,6 +147,7 @@ public final class Report {
         section("Latent attention, compression of one token", r -> r.benchmark().equals("mla.compress"), "n", "k");
         section("Latent attention, a matrix for each head", r -> r.benchmark().equals("mla.absorb"), "tokens", "heads",
                 "weight");
+        section("The gate of a mixture of experts", r -> r.benchmark().equals("moe.gate"), "tokens");
     }
 
     private boolean section(String title, Predicate<Row> of, String... params) {

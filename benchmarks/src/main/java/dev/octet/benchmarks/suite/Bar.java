@@ -38,6 +38,10 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double ABSORB_OF_READ = 0.75;
     /** Prefill in F32, as many times as fast as LibTorch in FP32. */
     static final double PREFILL_TIMES_FP32 = 1.0;
+    /** The gate: microseconds that a core takes for a token. */
+    static final double GATE_MICROSECONDS = 0.35;
+    /** The same, as many times as fast as LibTorch. */
+    static final double GATE_TIMES = 10;
     /** Until the first result of a fresh JVM. */
     static final double STARTUP_SECONDS = 2;
     /** Bytes allocated per call of an operation of Octet: about none. */
@@ -82,6 +86,10 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                     if (Long.valueOf(1).equals(r.params().get("tokens"))) {
                         bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), ABSORB_OF_READ));
                     }
+                }
+                case "moe.gate" -> {
+                    bars.add(new Bar(name(r), "us a token and core", r.threads() / r.value(), GATE_MICROSECONDS, true));
+                    bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), GATE_TIMES));
                 }
                 default -> {
                     if (QUANTISERS.contains(r.benchmark()) && "BF16".equals(r.params().get("dtype"))) {
@@ -145,6 +153,7 @@ public record Bar(String of, String measure, double value, double bar, boolean a
             case "mla.absorb" -> String.format(Locale.ROOT, " %s, %s token", r.params().get("weight"),
                     r.params().get("tokens"));
             case "mla.compress" -> String.format(Locale.ROOT, " %sx%s", r.params().get("n"), r.params().get("k"));
+            case "moe.gate" -> String.format(Locale.ROOT, " %s tokens", r.params().get("tokens"));
             default -> " " + r.params().get("dtype");
         };
         return r.benchmark() + sizes + ", " + r.threads() + (r.threads() == 1 ? " thread" : " threads");

@@ -96,6 +96,9 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
             cases.add(quantize("cast", most, Granularity.BLOCK_1X128, dtype));
         }
         mla(most, cases);
+        for (int t : quick ? List.of(most) : threads) {
+            cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
+        }
         return cases;
     }
 

@@ -53,7 +53,8 @@ public record Limits(double flops, double read, double copied) {
     /** The probes that a case needs beside it. */
     static List<Case> probes(Case c) {
         List<Case> probes = new ArrayList<>();
-        if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")) {
+        if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")
+                || c.method().startsWith("MoeBenchmark.")) {
             probes.add(probe("fma", c.threads()));
             probes.add(probe("read", c.threads()));
         } else if (c.method().startsWith("QuantizeBenchmark.")) {
@@ -75,6 +76,8 @@ public record Limits(double flops, double read, double copied) {
                     && c.number("context") == PEER_CONTEXT ? attention(c, "BF16", 1, PEER_CONTEXT) : List.of();
             case "MlaBenchmark.prefill" -> attention(c, c.text("dtype"), c.number("tokens"), c.number("tokens"));
             case "MlaBenchmark.compress" -> List.of(matmul(c, 1));
+            case "MoeBenchmark.gate" -> List.of(Case.of("TorchBenchmark.gate", "threads", c.threads(), "tokens",
+                    c.number("tokens")));
             default -> List.of();
         };
     }
@@ -100,6 +103,7 @@ public record Limits(double flops, double read, double copied) {
             case "TorchBenchmark.matmul" -> "LibTorch " + type(peer) + " matmul";
             case "TorchBenchmark.attention" -> "LibTorch " + type(peer) + " "
                     + TorchAttention.Form.valueOf(peer.text("form")).title();
+            case "TorchBenchmark.gate" -> "LibTorch sigmoid, topk, gather";
             default -> "LibTorch cast to float8_e4m3fn";
         };
     }

@@ -3,6 +3,7 @@ package dev.octet.benchmarks.suite;
 import dev.octet.core.DType;
 import dev.octet.fp8.Granularity;
 import dev.octet.mla.CacheFormat;
+import dev.octet.moe.GateConfig;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param threads how many threads it and its limit and peer had
  * @param params sizes, and types where they differ between cases of one name
  * @param value what was measured
- * @param unit {@code GFLOP/s}, {@code GB/s} or {@code s}
+ * @param unit {@code GFLOP/s}, {@code GB/s}, {@code Mtokens/s} or {@code s}
  * @param limit what the machine allows, or NaN
  * @param limitKind what kind of limit that is, or null
  * @param peer what the peer reaches with the same work, or NaN
@@ -51,6 +52,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
             Peer peer = Peer.of(c, all);
             return c.method().startsWith("GemmBenchmark.") ? gemm(c, m.nanos(), limits, peer)
                     : c.method().startsWith("QuantizeBenchmark.") ? quantize(c, m.nanos(), limits, peer)
+                    : c.method().equals("MoeBenchmark.gate") ? gate(c, m.nanos(), limits, peer)
                     : mla(c, m.nanos(), limits, peer);
         }
         Measurement jvm = all.get(Limits.probes(c).getFirst());
@@ -135,6 +137,14 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
             Peer peer) {
         return new Row(c.name(), c.text("backend"), c.threads(), params, bytes / nanos, "GB/s", limits.read(),
                 Limits.READ, bytes / peer.nanos(), peer.kind());
+    }
+
+    /** The limit is reading the logits once. */
+    private static Row gate(Case c, double nanos, Limits limits, Peer peer) {
+        double tokens = c.number("tokens");
+        return new Row(c.name(), c.text("backend"), c.threads(), params("tokens", c.number("tokens")),
+                1e3 * tokens / nanos, "Mtokens/s", 1e3 * limits.read() / (Float.BYTES * GateConfig.V3.experts()),
+                Limits.READ, 1e3 * tokens / peer.nanos(), peer.kind());
     }
 
     private static Row quantize(Case c, double nanos, Limits limits, Peer peer) {

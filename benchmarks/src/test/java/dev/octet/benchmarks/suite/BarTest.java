@@ -240,4 +240,16 @@ class BarTest {
         assertEquals("met not measured", outcomes());
         assertFalse(Bar.of(all).get(1).met());
     }
+
+    @Test
+    void theGateIsHeldAgainstTimeAndPeer() {
+        Case c = Case.of("MoeBenchmark.gate", "backend", "cpu", "threads", 2, "tokens", 1000);
+        add(c, 1000 * 340 / 2.0);
+        add(Limits.peers(c).getFirst(), 1000 * 340 / 2.0 * 9.9);
+        assertEquals("met missed", outcomes());
+        Bar first = Bar.of(all).getFirst();
+        assertEquals("moe.gate 1000 tokens, 2 threads", first.of());
+        assertEquals(0.34, first.value(), 1e-9);
+        assertEquals(9.9, Bar.of(all).get(1).value(), 1e-9);
+    }
 }

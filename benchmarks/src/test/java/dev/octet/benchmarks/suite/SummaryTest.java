@@ -206,4 +206,13 @@ class SummaryTest {
         assertEquals(0.25, row.ratioToLimit(), 1e-12);
         assertEquals("read bandwidth", row.limitKind());
     }
+
+    @Test
+    void aGateIsTokens() {
+        Case c = Case.of("MoeBenchmark.gate", "backend", "cpu", "threads", 2, "tokens", 4096);
+        Row row = Row.of(withProbes(c, 4096 * 125)).getFirst();
+        assertEquals("Mtokens/s", row.unit());
+        assertEquals(8, row.value(), 1e-9);
+        assertEquals(0.256, row.ratioToLimit(), 1e-9); // 32 GB/s are 31.25 tokens of 1024 bytes a microsecond
+    }
 }

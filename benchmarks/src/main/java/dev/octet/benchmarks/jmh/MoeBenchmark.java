@@ -1,0 +1,24 @@
+package dev.octet.benchmarks.jmh;
+
+import dev.octet.moe.Routing;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+
+/** Mixtures of experts. */
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.NANOSECONDS)
+public class MoeBenchmark {
+    /**
+     * Experts and weights of all tokens, from logits.
+     *
+     * @param s the operands
+     * @return experts and weights
+     */
+    @Benchmark
+    public Routing gate(MoeGate s) {
+        return s.run();
+    }
+}
