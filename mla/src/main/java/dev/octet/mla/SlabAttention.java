@@ -118,8 +118,8 @@ final class SlabAttention {
         Tensor lse = work.tensor(DType.F32, queries, heads);
         Tensor part = work.tensor(DType.F32, queries, heads, valueDim);
         Tensor partLse = work.tensor(DType.F32, queries, heads);
-        for (int from = 0; from < length; from += slab) {
-            int to = Math.min(from + slab, length);
+        for (int from = 0, to; from < length; from = to) {
+            to = from + Math.min(slab, length - from);
             Workspace.Mark mark = work.mark();
             Slab keys = read(sequence, from, to);
             int inside = Math.max(from - before, 0); // the first query in the slab or behind it
@@ -148,8 +148,8 @@ final class SlabAttention {
         int queries = (int) q.dim(0);
         int before = length - queries;
         int block = Math.max(slab - options.window() + 1, Math.max(1, slab / 4));
-        for (int first = 0; first < queries; first += block) {
-            int end = Math.min(first + block, queries);
+        for (int first = 0, end; first < queries; first = end) {
+            end = first + Math.min(block, queries - first);
             int from = (int) options.firstKey(before + first);
             Workspace.Mark mark = work.mark();
             Slab keys = read(sequence, from, before + end);
