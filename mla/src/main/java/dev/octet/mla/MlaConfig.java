@@ -30,18 +30,23 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
     public static final MlaConfig V2_LITE =
             new MlaConfig(2048, 27, 16, 0, 512, 128, 64, 128, 1e-6f, RopeConfig.deepSeek(0.707));
 
+    /** Thousands of times what there is, so that sums of two such extents are ints. */
+    static final int MAX_EXTENT = 1 << 24;
+
     /**
      * Checks the dimensions.
      *
-     * @throws IllegalArgumentException if one is not positive (a {@code qLoraRank} may be 0), or {@code qkRopeHeadDim}
-     *     is odd; the message names it
+     * @throws IllegalArgumentException if one is not positive (a {@code qLoraRank} may be 0) or above 2<sup>24</sup>,
+     *     {@code qkRopeHeadDim} is odd, all heads' queries have more than 2<sup>31</sup>-1 values, or {@code
+     *     rmsNormEps} is not finite; the message names it
      */
     public MlaConfig {
         positive("hiddenSize", hiddenSize);
         positive("layers", layers);
         positive("heads", heads);
-        if (qLoraRank < 0) {
-            throw new IllegalArgumentException("qLoraRank is " + qLoraRank + ", it must be positive, or 0 for none");
+        if (qLoraRank < 0 || qLoraRank > MAX_EXTENT) {
+            throw new IllegalArgumentException(
+                    "qLoraRank is " + qLoraRank + ", it must be 1 to " + MAX_EXTENT + ", or 0 for none");
         }
         positive("kvLoraRank", kvLoraRank);
         positive("qkNopeHeadDim", qkNopeHeadDim);
@@ -50,8 +55,12 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
             throw new IllegalArgumentException("qkRopeHeadDim is " + qkRopeHeadDim + ", it must be even");
         }
         positive("vHeadDim", vHeadDim);
-        if (!(rmsNormEps > 0)) {
-            throw new IllegalArgumentException("rmsNormEps is " + rmsNormEps + ", it must be positive");
+        if ((long) heads * (qkNopeHeadDim + qkRopeHeadDim) > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException("heads is " + heads + ", which with " + (qkNopeHeadDim + qkRopeHeadDim)
+                    + " values of a query each makes more than 2^31-1");
+        }
+        if (!(rmsNormEps > 0) || rmsNormEps == Float.POSITIVE_INFINITY) {
+            throw new IllegalArgumentException("rmsNormEps is " + rmsNormEps + ", it must be positive and finite");
         }
     }
 
@@ -81,8 +90,8 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
     }
 
     private static void positive(String name, int value) {
-        if (value < 1) {
-            throw new IllegalArgumentException(name + " is " + value + ", it must be positive");
+        if (value < 1 || value > MAX_EXTENT) {
+            throw new IllegalArgumentException(name + " is " + value + ", it must be 1 to " + MAX_EXTENT);
         }
     }
 
@@ -105,7 +114,7 @@ public record MlaConfig(int hiddenSize, int layers, int heads, int qLoraRank, in
      * {@return rows of the projection of the hidden state that gives queries: their latent or, without one, all heads}
      */
     public int queryRows() {
-        return compressesQueries() ? qLoraRank : Math.multiplyExact(heads, qkHeadDim());
+        return compressesQueries() ? qLoraRank : heads * qkHeadDim();
     }
 
     /**

@@ -14,15 +14,16 @@ final class MlaConfigJson {
                     "max_window_layers", "original_max_position_embeddings")
             .numbers("rms_norm_eps", "rope_theta", "factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
                     "attention_factor")
-            .strings("type", "rope_type", "model_type").truths("use_sliding_window", "rope_interleave", "truncate")
+            .strings("type", "rope_type", "model_type")
+            .truths("use_sliding_window", "rope_interleave", "truncate", "attention_bias")
             .lists("layer_types").objects("rope_scaling", "rope_parameters", "text_config");
 
     private MlaConfigJson() {}
 
     static MlaConfig config(ConfigJson json) {
-        int heads = json.positive("num_attention_heads");
-        int nope = json.positive("qk_nope_head_dim");
-        int rotary = json.positive("qk_rope_head_dim");
+        int heads = extent(json, "num_attention_heads");
+        int nope = extent(json, "qk_nope_head_dim");
+        int rotary = extent(json, "qk_rope_head_dim");
         if (rotary % 2 != 0) {
             throw new IllegalArgumentException(json.name("qk_rope_head_dim") + " is " + rotary + ", it must be even");
         }
@@ -33,14 +34,32 @@ final class MlaConfigJson {
             throw new IllegalArgumentException(json.name("rope_interleave") + " is false; Octet turns interleaved"
                     + " pairs: convert the weights with RopeLayout and take the field out");
         }
+        if (json.truth("attention_bias", false)) {
+            throw new IllegalArgumentException(
+                    json.name("attention_bias") + " is true; Octet's projections have no biases");
+        }
         float eps = (float) json.number("rms_norm_eps");
         if (!(eps > 0) || eps == Float.POSITIVE_INFINITY) {
             throw new IllegalArgumentException(json.name("rms_norm_eps") + " is " + json.number("rms_norm_eps")
                     + ", it must be positive and in FP32's range");
         }
-        return new MlaConfig(json.positive("hidden_size"), json.positive("num_hidden_layers"), heads,
-                json.has("q_lora_rank") ? json.integer("q_lora_rank") : 0, json.positive("kv_lora_rank"), nope, rotary,
-                json.positive("v_head_dim"), eps, rope(json));
+        if ((long) heads * (nope + rotary) > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException(json.name("num_attention_heads") + " is " + heads + ", which with "
+                    + (nope + rotary) + " values of a query each makes more than 2^31-1");
+        }
+        boolean compressed = json.has("q_lora_rank") && json.integer("q_lora_rank") != 0;
+        return new MlaConfig(extent(json, "hidden_size"), extent(json, "num_hidden_layers"), heads,
+                compressed ? extent(json, "q_lora_rank") : 0, extent(json, "kv_lora_rank"), nope, rotary,
+                extent(json, "v_head_dim"), eps, rope(json));
+    }
+
+    private static int extent(ConfigJson json, String field) {
+        int value = json.positive(field);
+        if (value > MlaConfig.MAX_EXTENT) {
+            throw new IllegalArgumentException(
+                    json.name(field) + " is " + value + ", it must be 1 to " + MlaConfig.MAX_EXTENT);
+        }
+        return value;
     }
 
     /**

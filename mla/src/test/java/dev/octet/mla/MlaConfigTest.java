@@ -12,6 +12,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -106,6 +107,10 @@ class MlaConfigTest {
         "\"num_key_value_heads\": 128; \"num_key_value_heads\": 8; num_key_value_heads is 8",
         "\"qk_rope_head_dim\": 64; \"qk_rope_head_dim\": 63; qk_rope_head_dim is 63",
         "\"v_head_dim\"; \"rope_interleave\": false, \"v_head_dim\"; rope_interleave is false",
+        "\"attention_bias\": false; \"attention_bias\": true; attention_bias is true",
+        "\"qk_rope_head_dim\": 64; \"qk_rope_head_dim\": 2147483646; qk_rope_head_dim is 2147483646",
+        "\"v_head_dim\": 128; \"v_head_dim\": 2147483647; v_head_dim is 2147483647",
+        "\"qk_nope_head_dim\": 128; \"qk_nope_head_dim\": 16777216; num_attention_heads is 128, which with 16777280",
         "\"rms_norm_eps\": 1e-06; \"rms_norm_eps\": 0; rms_norm_eps is 0.0",
         "\"rms_norm_eps\": 1e-06; \"rms_norm_eps\": -1; rms_norm_eps is -1.0",
         "\"rms_norm_eps\": 1e-06; \"rms_norm_eps\": 1e39; rms_norm_eps is 1.0E39",
@@ -138,6 +143,25 @@ class MlaConfigTest {
         "{\"hidden_size\" 1}"})
     void whatIsNoObjectIsRefused(String text) {
         assertThrows(IllegalArgumentException.class, () -> MlaConfig.parse(text));
+    }
+
+    @Test
+    void dimensionsAreNeitherTooLargeNorInfinite() {
+        int large = 1 << 24;
+        RopeConfig rope = new RopeConfig(10000, null);
+        MlaConfig most = new MlaConfig(large, large, 1, large, large, large, large, large, 1, rope);
+        assertEquals(2 * large, most.qkHeadDim());
+        assertEquals(2 * large, most.latentDim());
+        refused("hiddenSize", () -> new MlaConfig(large + 1, 1, 1, 0, 1, 1, 2, 1, 1, rope));
+        refused("qLoraRank", () -> new MlaConfig(1, 1, 1, large + 1, 1, 1, 2, 1, 1, rope));
+        refused("qkRopeHeadDim", () -> new MlaConfig(1, 1, 1, 0, 1, 1, Integer.MAX_VALUE - 1, 1, 1, rope));
+        refused("heads", () -> new MlaConfig(1, 1, 64, 0, 1, large, large, 1, 1, rope));
+        refused("rmsNormEps", () -> new MlaConfig(1, 1, 1, 0, 1, 1, 2, 1, Float.POSITIVE_INFINITY, rope));
+    }
+
+    private static void refused(String name, Executable make) {
+        String message = assertThrows(IllegalArgumentException.class, make).getMessage();
+        assertTrue(message.startsWith(name + " is "), message);
     }
 
     @Test
