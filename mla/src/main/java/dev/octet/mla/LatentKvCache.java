@@ -34,7 +34,8 @@ import org.jspecify.annotations.Nullable;
  * one sequence from several threads forks it, which copies nothing.
  *
  * <p><b>Lifetime.</b> The cache owns its memory, unless it came from an {@link Arena}. After {@link #close()}
- * everything but close throws {@link IllegalStateException}.
+ * everything that concerns sequences, pages or tokens throws {@link IllegalStateException}; the dimensions can still be
+ * asked for.
  */
 public final class LatentKvCache implements AutoCloseable {
     private final CacheFormat format;
@@ -442,7 +443,7 @@ public final class LatentKvCache implements AutoCloseable {
     private PageTables.Use use(List<Sequence> wanted) {
         PageTables.Use use = tables.use(wanted);
         try {
-            requireAccess("the cache", layers[0]);
+            Mla.requireAccess("the cache", layers[0]);
             return use;
         } catch (RuntimeException | Error e) {
             use.close();
@@ -563,20 +564,12 @@ public final class LatentKvCache implements AutoCloseable {
         Mla.requireShape("ropeKeys", ropeKeys, Shape.of(tokens, ropeDim));
         Mla.requireDevice(device(), "latent", latent);
         Mla.requireDevice(device(), "ropeKeys", ropeKeys);
-        requireAccess("latent", latent);
-        requireAccess("ropeKeys", ropeKeys);
-        if (written && device().equals(Device.CPU)
-                && (latent.segment().isReadOnly() || ropeKeys.segment().isReadOnly())) {
-            throw new IllegalArgumentException(
-                    (latent.segment().isReadOnly() ? "latent" : "ropeKeys") + " is read-only, it is to be written");
-        }
-    }
-
-    /** Kernels go by addresses, where nothing would notice that memory belongs to another thread's confined arena. */
-    private void requireAccess(String name, Tensor t) {
-        if (device().equals(Device.CPU) && !t.segment().isAccessibleBy(Thread.currentThread())) {
-            throw new WrongThreadException(name + " is in the memory of a confined arena, which belongs to another"
-                    + " thread");
+        if (written) {
+            Mla.requireWritable("latent", latent);
+            Mla.requireWritable("ropeKeys", ropeKeys);
+        } else {
+            Mla.requireAccess("latent", latent);
+            Mla.requireAccess("ropeKeys", ropeKeys);
         }
     }
 

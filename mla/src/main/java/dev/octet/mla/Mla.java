@@ -19,10 +19,14 @@ import org.jspecify.annotations.Nullable;
  * the implementation from the tensors' device, which is what callers want; {@link #on(String)} names one, to compare.
  * {@link MlaLayer} puts them together.
  *
- * <p>Arguments are checked before anything is written: an operation that throws {@link IllegalArgumentException} or
- * {@link IllegalStateException} has left its outputs as they were. The latter comes of closed tensors, pools or
- * sequences. Instances are immutable and safe for use by several threads; so are the operations, on different outputs
- * and different sequences. Results do not depend on the number of threads, to the bit.
+ * <p>Arguments are checked before anything is written: an operation that throws {@link IllegalArgumentException},
+ * {@link IllegalStateException} or {@link WrongThreadException} has left its outputs as they were. The second comes of
+ * closed tensors, pools or sequences, the last of memory from an arena that is confined to another thread. An output
+ * that is read-only, or has stride 0 over several elements, is refused; that it overlaps no input, unless it says that
+ * it may, is the caller's care.
+ *
+ * <p>Instances are immutable and safe for use by several threads; so are the operations, on different outputs and
+ * different sequences. Results do not depend on the number of threads, to the bit.
  *
  * <p>Inputs may be F32 or BF16, in any mix, of any strides; sums are FP32 or better, and each result is rounded once,
  * to its own type.
@@ -100,6 +104,9 @@ public final class Mla {
             throw new IllegalArgumentException("eps is " + eps + ", it must be positive");
         }
         requireDevice(x.device(), "weight", weight, "out", out);
+        requireAccess("x", x);
+        requireAccess("weight", weight);
+        requireWritable("out", out);
         on(x.device()).rmsNorm(x, weight, eps, out, execution());
     }
 
@@ -132,6 +139,8 @@ public final class Mla {
             }
         }
         requireDevice(x.device(), "out", out);
+        requireAccess("x", x);
+        requireWritable("out", out);
         on(x.device()).rope(x, positions.clone(), rope.frequencies(), rope.factor(), out, execution());
     }
 
@@ -155,6 +164,9 @@ public final class Mla {
         }
         requireShape("out", out, Shape.of(x.dim(0), x.dim(1), weight.dim(1)));
         requireDevice(x.device(), "weight", weight, "out", out);
+        requireAccess("x", x);
+        requireAccess("weight", weight);
+        requireWritable("out", out);
         on(x.device()).projectHeads(x, weight, out, execution());
     }
 
@@ -217,6 +229,12 @@ public final class Mla {
         requireLse("lse", lse, tokens, heads);
         requireDevice(query.device(), "keys", keys, "values", values, "out", out);
         requireDevice(query.device(), "lse", lse);
+        requireAccess("query", query);
+        requireAccess("keys", keys);
+        requireAccess("ropeKeys", ropeKeys);
+        requireAccess("values", values);
+        requireWritable("out", out);
+        requireWritable("lse", lse);
         on(query.device()).prefill(query, keys, ropeKeys, values, lengths, options, out, lse, execution());
     }
 
@@ -270,6 +288,9 @@ public final class Mla {
         requireLse("lse", lse, query.dim(0), query.dim(1));
         requireDevice(cache.device(), "query", query, "out", out);
         requireDevice(cache.device(), "lse", lse);
+        requireAccess("query", query);
+        requireWritable("out", out);
+        requireWritable("lse", lse);
         try (LatentKvCache.Lease lease = cache.lease(layer, sequences)) {
             on(cache.device()).decode(query, lease.latents(), queries.clone(), options, out, lse, execution());
         }
@@ -303,6 +324,12 @@ public final class Mla {
         requireDevice(outA.device(), "outB", outB, "out", out);
         requireDevice(outA.device(), "lseA", lseA, "lseB", lseB);
         requireDevice(outA.device(), "lse", lse);
+        requireAccess("outA", outA);
+        requireAccess("lseA", lseA);
+        requireAccess("outB", outB);
+        requireAccess("lseB", lseB);
+        requireWritable("out", out);
+        requireWritable("lse", lse);
         on(outA.device()).merge(outA, lseA, outB, lseB, out, lse, execution());
     }
 
@@ -350,7 +377,7 @@ public final class Mla {
         requireOpen(name, lse);
     }
 
-    private static void requireOpen(String name, Tensor t) {
+    static void requireOpen(String name, Tensor t) {
         if (!t.isOpen()) {
             throw new IllegalStateException(name + " is closed: " + t);
         }
@@ -371,6 +398,31 @@ public final class Mla {
     static void requireDevice(Device expected, String name, @Nullable Tensor t) {
         if (t != null && !t.device().equals(expected)) {
             throw new IllegalArgumentException(name + " is on " + t.device() + ", it must be on " + expected);
+        }
+    }
+
+    /** Kernels go by addresses, where nothing would notice that memory belongs to another thread's confined arena. */
+    static void requireAccess(String name, @Nullable Tensor t) {
+        if (t != null && t.device().equals(Device.CPU) && !t.segment().isAccessibleBy(Thread.currentThread())) {
+            throw new WrongThreadException(name + " is in the memory of a confined arena, which belongs to another"
+                    + " thread");
+        }
+    }
+
+    /** Kernels go by addresses, where a write to a mapping that is read-only would end the process. */
+    static void requireWritable(String name, @Nullable Tensor t) {
+        if (t == null) {
+            return;
+        }
+        requireAccess(name, t);
+        if (t.device().equals(Device.CPU) && t.segment().isReadOnly()) {
+            throw new IllegalArgumentException(name + " is read-only, it is to be written");
+        }
+        for (int d = 0; d < t.shape().rank(); d++) {
+            if (t.stride(d) == 0 && t.dim(d) > 1) {
+                throw new IllegalArgumentException(name + " is " + t + " with stride 0 in dimension " + d
+                        + ", its elements must lie in places of their own");
+            }
         }
     }
 }

@@ -190,6 +190,7 @@ public final class MlaLayer implements AutoCloseable {
      */
     public void decode(Tensor hidden, LatentKvCache cache, int layer, List<LatentKvCache.Sequence> sequences,
             int[] counts, Tensor out) {
+        absorbed(); // or nothing is written
         run(hidden, cache, layer, sequences, counts, out, (work, queries, attention) -> {
             long tokens = queries.dim(0);
             Tensor absorbedQueries = work.tensor(DType.F32, tokens, config.heads(), config.latentDim());
@@ -210,6 +211,7 @@ public final class MlaLayer implements AutoCloseable {
         int[] own = counts.clone();
         int tokens = checkTokens(hidden, cache, sequences, own);
         requireFloat("out", out, tokens, config.hiddenSize());
+        Mla.requireWritable("out", out);
         int[] positions = positions(sequences, own, tokens);
         try (Workspace work = Workspace.take()) {
             Tensor queries = compress(work, hidden, positions, cache, layer, sequences, own, null);
@@ -270,6 +272,7 @@ public final class MlaLayer implements AutoCloseable {
         positions(sequences, own, tokens);
         requireF32("queries", queries, tokens, config.heads(), config.qkHeadDim());
         requireContiguous("queries", queries);
+        Mla.requireWritable("queries", queries);
         try (Workspace work = Workspace.take()) {
             compress(work, hidden, positions, cache, layer, sequences, own, queries);
         }
@@ -336,6 +339,8 @@ public final class MlaLayer implements AutoCloseable {
         requireFloat("keyValues", keyValues, latents.dim(0), config.heads(),
                 (long) config.qkNopeHeadDim() + config.vHeadDim());
         requireContiguous("keyValues", keyValues);
+        Mla.requireAccess("latents", latents);
+        Mla.requireWritable("keyValues", keyValues);
         try (Workspace work = Workspace.take()) {
             decompress(work, latents, keyValues);
         }
@@ -358,6 +363,8 @@ public final class MlaLayer implements AutoCloseable {
         Mla.requireFloat("queries", queries, 3);
         requireF32("queries", queries, queries.dim(0), config.heads(), config.qkHeadDim());
         requireF32("absorbed", absorbed, queries.dim(0), config.heads(), config.latentDim());
+        Mla.requireAccess("queries", queries);
+        Mla.requireWritable("absorbed", absorbed);
         int nope = config.qkNopeHeadDim();
         int rank = config.kvLoraRank();
         mla.projectHeads(queries.slice(2, 0, nope), absorbed().keys(), absorbed.slice(2, 0, rank));
@@ -374,6 +381,11 @@ public final class MlaLayer implements AutoCloseable {
      * @throws IllegalStateException if the layer or a tensor is closed
      */
     public void values(Tensor latents, Tensor attention) {
+        Mla.requireFloat("latents", latents, 3);
+        requireFloat("latents", latents, latents.dim(0), config.heads(), config.kvLoraRank());
+        requireFloat("attention", attention, latents.dim(0), config.heads(), config.vHeadDim());
+        Mla.requireAccess("latents", latents);
+        Mla.requireWritable("attention", attention);
         mla.projectHeads(latents, absorbed().values(), attention);
     }
 
@@ -389,6 +401,8 @@ public final class MlaLayer implements AutoCloseable {
         requireFloat("attention", attention, attention.dim(0), config.heads(), config.vHeadDim());
         requireFloat("out", out, attention.dim(0), config.hiddenSize());
         requireContiguous("attention", attention);
+        Mla.requireAccess("attention", attention);
+        Mla.requireWritable("out", out);
         try (Workspace work = Workspace.take()) {
             output(work, attention, out);
         }
@@ -440,6 +454,8 @@ public final class MlaLayer implements AutoCloseable {
         }
         Mla.requireShape("hidden", hidden, Shape.of(tokens, config.hiddenSize()));
         Mla.requireDevice(weights.qkvA().device(), "hidden", hidden);
+        Mla.requireAccess("hidden", hidden);
+        weights.requireOpen();
         return (int) tokens;
     }
 

@@ -133,6 +133,23 @@ public record MlaWeights(MlaConfig config, ScaledTensor qkvA, @Nullable Tensor q
         return t.shape().elements() * t.dtype().byteSize();
     }
 
+    /** Checks that all of it is there, before a layer writes what it makes with a part of it. */
+    void requireOpen() {
+        requireOpen("qkvA", qkvA);
+        if (qNorm != null && qB != null) {
+            Mla.requireOpen("qNorm", qNorm);
+            requireOpen("qB", qB);
+        }
+        Mla.requireOpen("kvNorm", kvNorm);
+        requireOpen("kvB", kvB);
+        requireOpen("o", o);
+    }
+
+    private static void requireOpen(String name, ScaledTensor w) {
+        Mla.requireOpen(name, w.codes());
+        Mla.requireOpen(name, w.scales());
+    }
+
     /** Closes all tensors, which frees those that own their memory. */
     @Override
     public void close() {

@@ -11,6 +11,7 @@ import dev.octet.core.Tensor;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -120,6 +121,10 @@ class MlaLayerRefusalTest {
                 Tensor.allocate(DType.F32, Shape.of(3, 128, 2)).transpose(1, 2)));
         refused("queries", () -> layer.absorb(latents.reshape(3, 2, 128), queries));
         refused("absorbed", () -> layer.absorb(queries, queries));
+        Tensor sums = Tensor.allocate(DType.F32, Shape.of(3, 2, 256));
+        refused("latents", () -> layer.values(queries, Tensor.allocate(DType.F32, Shape.of(3, 2, 64))));
+        refused("latents", () -> layer.values(sums.slice(1, 0, 1), Tensor.allocate(DType.F32, Shape.of(3, 2, 64))));
+        refused("attention", () -> layer.values(sums, queries));
         refused("attention", () -> layer.output(queries, out));
         refused("out", () -> layer.output(Tensor.allocate(DType.F32, Shape.of(3, 2, 64)), queries.reshape(3, 192)));
     }
@@ -153,6 +158,34 @@ class MlaLayerRefusalTest {
         assertThrows(IllegalStateException.class, layer::absorbed);
         assertThrows(IllegalStateException.class, () -> layer.withWindow(3).absorbed());
         assertTrue(weights.kvB().codes().isOpen());
+    }
+
+    /** Absorbed matrices are looked for first: the new tokens' records stay as they were. */
+    @Test
+    void decodingWithAClosedLayer() {
+        layer.close();
+        hidden.copyFrom(random(3 * 128));
+        assertThrows(IllegalStateException.class, () -> layer.decode(hidden, cache, 0, one, new int[] {3}, out));
+    }
+
+    @Test
+    void partsOfTheWeightsThatAreClosed() {
+        hidden.copyFrom(random(3 * 128));
+        for (Runnable close : List.<Runnable>of(weights.kvB()::close, weights.kvNorm()::close)) {
+            close.run();
+            String message = assertThrows(IllegalStateException.class,
+                    () -> layer.prefill(hidden, cache, 0, one, new int[] {3}, out)).getMessage();
+            assertTrue(message.startsWith(weights.kvNorm().isOpen() ? "kvB " : "kvNorm "), message);
+        }
+    }
+
+    private static float[] random(int count) {
+        Random random = new Random(1);
+        float[] values = new float[count];
+        for (int i = 0; i < count; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return values;
     }
 
     @Test

@@ -9,8 +9,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * One implementation of latent attention's operations; {@link dev.octet.mla.Mla} defines them and checks all arguments
- * before it calls a backend: shapes, dtypes and devices fit, every tensor is open, outputs overlap no input unless it
- * says so. Any extent may be 0. Tensors may have any strides unless said otherwise.
+ * before it calls a backend: shapes, dtypes and devices fit, every tensor is open and in memory that the calling thread
+ * may use, outputs can be written and have no stride 0 over several elements. Outputs overlap no input unless it says
+ * so, which is its callers' care. Any extent may be 0. Tensors may have any strides unless said otherwise.
  *
  * <p>Implementations are safe for use by several threads, and give the same bits for every pool.
  */
