@@ -62,6 +62,9 @@ public record GateOptions(BitSet unavailable, BitSet padding) {
             throw new IllegalArgumentException(
                     "padding has token " + (padding.length() - 1) + ", there are " + tokens);
         }
+        if (unavailable.isEmpty()) {
+            return; // the configuration has made sure
+        }
         int size = config.groupSize();
         int[] available = IntStream.range(0, config.groups())
                 .map(g -> size - unavailable.get(g * size, (g + 1) * size).cardinality())

@@ -35,6 +35,8 @@ final class Gate {
 
     /** Arrays of one thread, from one call to the next. */
     private static final ThreadLocal<Block> MINE = ThreadLocal.withInitial(Block::new);
+    /** The calling thread's, which all threads read. */
+    private static final ThreadLocal<float[]> BIAS = ThreadLocal.withInitial(() -> new float[0]);
 
     /** A block of tokens on its way through the gate. */
     private static final class Block {
@@ -88,10 +90,16 @@ final class Gate {
 
     static void run(GateKernels kernels, Tensor logits, @Nullable Tensor bias, GateConfig config, GateOptions options,
             Routing out, CpuPool pool) {
-        float[] biases = new float[config.experts()];
+        int experts = config.experts();
+        float[] biases = BIAS.get();
+        if (biases.length < experts) {
+            biases = new float[experts];
+            BIAS.set(biases);
+        }
+        Arrays.fill(biases, 0, experts, 0);
         if (bias != null) {
             long at = bias.address();
-            for (int e = 0; e < biases.length; e++) {
+            for (int e = 0; e < experts; e++) {
                 biases[e] = ALL.get(F32, at + Float.BYTES * e * bias.stride(0));
                 if (!Float.isFinite(biases[e])) {
                     throw GateErrors.bias(e, biases[e]);
@@ -101,10 +109,11 @@ final class Gate {
         }
         int[] available = new int[config.groups()];
         Arrays.fill(available, config.groupSize());
-        options.unavailable().stream().forEach(e -> {
+        BitSet unavailable = options.unavailable();
+        for (int e = unavailable.nextSetBit(0); e >= 0; e = unavailable.nextSetBit(e + 1)) {
             biases[e] = Float.NEGATIVE_INFINITY; // below all choices, which are finite
             available[e / config.groupSize()]--;
-        });
+        }
         Gate gate = new Gate(kernels, logits, biases, available, config, options, out);
         int tasks = Math.toIntExact((gate.tokens + TASK - 1) / TASK);
         AtomicLong refused = new AtomicLong(Long.MAX_VALUE);
