@@ -1,5 +1,11 @@
 package dev.octet.benchmarks;
 
+import dev.octet.core.Tensor;
+import dev.octet.core.safetensors.TensorSource;
+import dev.octet.moe.GateConfig;
+import dev.octet.moe.GateOptions;
+import dev.octet.moe.GroupScore;
+import dev.octet.moe.Moe;
 import dev.octet.moe.Routing;
 import dev.octet.moe.traffic.DecodeBound;
 import dev.octet.moe.traffic.NodeTopology;
@@ -8,12 +14,15 @@ import dev.octet.moe.traffic.UniformRouting;
 import dev.octet.moe.traffic.WireFormat;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
+import java.util.function.ToDoubleFunction;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -74,6 +83,13 @@ public final class RouteCommand implements Callable<Integer> {
                     + "group, else all.")
     private @Nullable Integer limit;
 
+    @Option(names = "--logits", paramLabel = "FILE",
+            description = "A safetensors file with a router's logits [tokens, experts], which the model's gate routes.")
+    private @Nullable Path logits;
+
+    @Option(names = "--tensor", paramLabel = "NAME", description = "The tensor in it, if it has more than one.")
+    private @Nullable String tensorName;
+
     @Option(names = "--tokens", paramLabel = "N", defaultValue = "65536",
             description = "Tokens that are drawn at random (default: ${DEFAULT-VALUE}).")
     private int tokens;
@@ -109,7 +125,7 @@ public final class RouteCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         try {
-            RoutedModel chosen = config == null ? model.model : RoutedModel.read(config);
+            RoutedModel chosen = config == null ? model.model : read(config);
             List<Column> columns = columns(chosen);
             PrintWriter out = spec.commandLine().getOut();
             print(out, chosen, columns);
@@ -117,7 +133,7 @@ public final class RouteCommand implements Callable<Integer> {
             return CommandLine.ExitCode.OK;
         } catch (IOException e) { // about the file, which a list of the options would not explain
             PrintWriter err = spec.commandLine().getErr();
-            err.println("octet: --config: " + e.getMessage());
+            err.println("octet: " + e.getMessage());
             err.flush();
             return CommandLine.ExitCode.USAGE;
         } catch (IllegalArgumentException e) {
@@ -125,20 +141,38 @@ public final class RouteCommand implements Callable<Integer> {
         }
     }
 
-    // ---------------------------------------------------------------------------------------------- figures
-
-    /** One way to route: what chance has it be, and what a draw was. */
-    private record Column(String name, UniformRouting exact, double[] probabilities, NodeTraffic drawn) {
-        double expectedAcross() {
-            return exact.expectedAcross();
-        }
-
-        double perToken(long count) {
-            return (double) count / drawn.tokens();
+    private static RoutedModel read(Path file) throws IOException {
+        try {
+            return RoutedModel.read(file);
+        } catch (IOException e) {
+            throw new IOException("--config: " + e.getMessage(), e);
         }
     }
 
-    private List<Column> columns(RoutedModel m) {
+    // ---------------------------------------------------------------------------------------------- figures
+
+    /** One way to route: what chance has it be, unless logits decided, and what came. */
+    private record Column(String name, @Nullable UniformRouting exact, double[] probabilities, NodeTraffic drawn) {
+        double perToken(long count) {
+            return (double) count / drawn.tokens();
+        }
+
+        /** Copies of a token across nodes: expected, if chance decides. */
+        double across() {
+            return exact != null ? exact.expectedAcross() : perToken(drawn.acrossNodes());
+        }
+
+        /** Copies of a token inside nodes: expected, if chance decides. */
+        double inside(int gpus) {
+            return exact != null ? exact.expectedInside(gpus) : perToken(drawn.insideNodes());
+        }
+
+        String expected(ToDoubleFunction<UniformRouting> figure) {
+            return exact != null ? TextTable.fixed(3, figure.applyAsDouble(exact)) : "-";
+        }
+    }
+
+    private List<Column> columns(RoutedModel m) throws IOException {
         int mostTokens = MOST_CHOICES / m.gate().topK();
         if (tokens < 1 || tokens > mostTokens) {
             throw new IllegalArgumentException("--tokens is " + tokens + ", it must be 1 to " + mostTokens);
@@ -158,7 +192,54 @@ public final class RouteCommand implements Callable<Integer> {
             columns.add(column(most == 1 ? "one node" : "at most " + most,
                     new UniformRouting(experts, m.gate().topK(), nodes, most), topology));
         }
+        if (logits != null) {
+            try (TensorSource file = TensorSource.open(logits)) {
+                Tensor values = tensor(file, experts);
+                columns.add(routed("logits", values, gate(m.gate(), 1, 1), topology));
+                if (most < nodes) {
+                    columns.add(routed("logits, " + most, values, gate(m.gate(), nodes, most), topology));
+                }
+            } catch (NoSuchFileException e) {
+                throw new IOException("--logits: " + logits + " does not exist", e);
+            } catch (IOException e) {
+                throw new IOException("--logits: " + e.getMessage(), e);
+            } catch (IllegalArgumentException e) {
+                throw new IOException("--logits: " + logits + ": " + e.getMessage(), e);
+            }
+        } else if (tensorName != null) {
+            throw new IllegalArgumentException("--tensor needs --logits");
+        }
         return columns;
+    }
+
+    /** The model's own rule with nodes as its groups. */
+    private static GateConfig gate(GateConfig model, int groups, int kept) {
+        GroupScore score = groups == model.experts() ? GroupScore.MAX : model.groupScore();
+        return new GateConfig(model.experts(), model.topK(), groups, kept, model.scores(), score, model.normalize(),
+                model.scale());
+    }
+
+    private Tensor tensor(TensorSource file, int experts) {
+        if (tensorName == null && file.names().size() != 1) {
+            throw new IllegalArgumentException("it has " + file.names().size() + " tensors, --tensor must name one");
+        }
+        Tensor t = file.tensor(tensorName != null ? tensorName : file.names().iterator().next());
+        if (!t.dtype().isFloat() || t.shape().rank() != 2 || t.dim(0) < 1 || t.dim(1) != experts) {
+            throw new IllegalArgumentException("the tensor is " + t + ", it must be F32, BF16 or F16 [tokens, "
+                    + experts + "]");
+        }
+        return t;
+    }
+
+    private static Column routed(String name, Tensor values, GateConfig gate, NodeTopology topology) {
+        try (Tensor f32 = Tensor.of(values.toFloatArray(), values.dim(0), values.dim(1));
+                Routing routing = Routing.allocate(values.dim(0), gate.topK())) {
+            Moe.auto().gate(f32, null, gate, GateOptions.NONE, routing);
+            NodeTraffic traffic = NodeTraffic.of(routing, topology);
+            double[] shares = Arrays.stream(traffic.tokensByNodes()).mapToDouble(n -> (double) n / traffic.tokens())
+                    .toArray();
+            return new Column(name, null, shares, traffic);
+        }
     }
 
     private Column column(String name, UniformRouting exact, NodeTopology topology) {
@@ -180,33 +261,37 @@ public final class RouteCommand implements Callable<Integer> {
                 + TextTable.count(m.hidden()) + " values; " + nodes + (nodes == 1 ? " node of " : " nodes of ") + gpus
                 + (gpus == 1 ? " GPU" : " GPUs"));
         out.println("Experts are equally likely; a limit keeps so many nodes, equally likely, for each token.");
+        if (logits != null) {
+            out.println("Logits: " + logits + ", " + TextTable.count(columns.getLast().drawn().tokens())
+                    + " tokens through the model's gate, without bias; nodes are its groups if there is a limit.");
+        }
         out.println();
         TextTable table = new TextTable();
         row(table, "nodes of a token", columns, Column::name);
-        row(table, "  expected", columns, c -> TextTable.fixed(3, c.exact().expectedNodes()));
+        row(table, "  expected", columns, c -> c.expected(UniformRouting::expectedNodes));
         row(table, "  drawn, " + TextTable.count(tokens) + (tokens == 1 ? " token" : " tokens"), columns,
                 c -> TextTable.fixed(3, c.drawn().meanNodes()));
         int most = Math.min(nodes, m.gate().topK());
         for (int d = 1; d <= most; d++) {
             int n = d;
-            row(table, "  " + d + (d == 1 ? " node" : " nodes"), columns, c -> n > c.exact().kept() ? "-"
+            row(table, "  " + d + (d == 1 ? " node" : " nodes"), columns,
+                c -> c.exact() != null && n > c.exact().kept() ? "-"
                     : TextTable.fixed(2, 100 * c.probabilities()[n]) + " %");
         }
         row(table, "copies of a token, to the experts or back", columns, c -> "");
-        row(table, "  across nodes, expected", columns, c -> TextTable.fixed(3, c.expectedAcross()));
+        row(table, "  across nodes, expected", columns, c -> c.expected(UniformRouting::expectedAcross));
         row(table, "  across nodes, drawn", columns, c -> TextTable.fixed(3, c.perToken(c.drawn().acrossNodes())));
         row(table, "  across nodes, each expert by itself", columns,
                 c -> TextTable.fixed(3, c.perToken(c.drawn().choicesAcross())));
-        row(table, "  inside nodes, expected", columns,
-                c -> TextTable.fixed(3, c.exact().expectedInside(gpus)));
+        row(table, "  inside nodes, expected", columns, c -> c.expected(u -> u.expectedInside(gpus)));
         row(table, "  inside nodes, drawn", columns, c -> TextTable.fixed(3, c.perToken(c.drawn().insideNodes())));
         bytes(table, "bytes of a token to the experts, " + dispatch, columns, dispatch, m.hidden());
         bytes(table, "bytes of a token back, " + combine, columns, combine, m.hidden());
         times(table, m, columns);
         table.print(out);
         out.println();
-        if (columns.size() > 1) {
-            double saved = 1 - columns.get(1).expectedAcross() / columns.get(0).expectedAcross();
+        if (columns.size() > 1 && columns.get(1).exact() != null && columns.get(0).across() > 0) {
+            double saved = 1 - columns.get(1).across() / columns.get(0).across();
             out.println("The limit keeps " + TextTable.fixed(1, 100 * saved) + " % of the bytes from crossing nodes.");
         }
         out.println("Links work at the same time and evenly; no latency.");
@@ -221,8 +306,8 @@ public final class RouteCommand implements Callable<Integer> {
     private void bytes(TextTable table, String name, List<Column> columns, WireFormat format, int hidden) {
         long each = format.bytes(hidden);
         row(table, name, columns, c -> "");
-        row(table, "  across nodes", columns, c -> TextTable.fixed(0, c.expectedAcross() * each));
-        row(table, "  inside nodes", columns, c -> TextTable.fixed(0, c.exact().expectedInside(gpus) * each));
+        row(table, "  across nodes", columns, c -> TextTable.fixed(0, c.across() * each));
+        row(table, "  inside nodes", columns, c -> TextTable.fixed(0, c.inside(gpus) * each));
     }
 
     private void times(TextTable table, RoutedModel m, List<Column> columns) {
@@ -230,9 +315,9 @@ public final class RouteCommand implements Callable<Integer> {
         row(table, "us for " + TextTable.count(batch) + (batch == 1 ? " token" : " tokens") + " of each GPU, there and "
                 + "back", columns, c -> "");
         row(table, "  across nodes at " + speed(across), columns,
-                c -> TextTable.fixed(2, 1e6 * both * c.expectedAcross() / (across * GIGA)));
+                c -> TextTable.fixed(2, 1e6 * both * c.across() / (across * GIGA)));
         row(table, "  inside nodes at " + speed(inside), columns,
-                c -> TextTable.fixed(2, 1e6 * both * c.exact().expectedInside(gpus) / (inside * GIGA)));
+                c -> TextTable.fixed(2, 1e6 * both * c.inside(gpus) / (inside * GIGA)));
     }
 
     /** By the paper's formula, with its inputs and with those of the model. */

@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.octet.core.Tensor;
+import dev.octet.core.safetensors.SafetensorsWriter;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -11,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -122,6 +125,40 @@ class RouteCommandTest {
         assertEquals(List.of("2.000"), row("expected"), "each expert on a node of its own");
     }
 
+    @Test
+    void givenLogits(@TempDir Path folder) throws IOException {
+        Path file = folder.resolve("logits.safetensors");
+        float[] values = new float[2 * 256];
+        for (int i = 0; i < 8; i++) {
+            values[32 * i] = 9; // the best eight of token 0: one on each node; by the limit on the first four
+            values[256 + i] = 9; // of token 1: all on node 0
+        }
+        try (Tensor t = Tensor.of(values, 2, 256); Tensor other = Tensor.of(values, 256, 2)) {
+            SafetensorsWriter.write(file, Map.of("a", t, "b", other), Map.of());
+        }
+        assertEquals(0, run("--logits", file.toString(), "--tensor", "a", "--tokens", "10"), err::toString);
+        assertEquals(List.of("any node", "at most 4", "logits", "logits, 4"), row("nodes of a token"));
+        assertEquals(List.of("5.295", "3.629", "-", "-"), row("expected"));
+        assertEquals(List.of("4.500", "2.500"), row("drawn, 10 tokens").subList(2, 4));
+        assertEquals(List.of("50.00 %", "50.00 %"), row("1 node").subList(2, 4));
+        assertEquals("50.00 %", row("8 nodes").get(2));
+        assertEquals("50.00 %", row("4 nodes").get(3));
+        // token 0 is on GPU 0: seven nodes, or three; token 1 on GPU 32, another node than its experts'
+        assertEquals(List.of("4.000", "2.000"), row("across nodes, drawn").subList(2, 4));
+        assertEquals("29,568", row("across nodes").get(2), "4 * 7,392");
+        assertEquals(2, run("--logits", file.toString()));
+        assertTrue(err.toString().contains("it has 2 tensors, --tensor must name one"), err::toString);
+        assertEquals(2, run("--logits", file.toString(), "--tensor", "b"));
+        assertTrue(err.toString().contains("it must be F32, BF16 or F16 [tokens, 256]"), err::toString);
+        assertEquals(2, run("--logits", file.toString(), "--tensor", "c"));
+        assertEquals(2, run("--logits", folder.resolve("none.safetensors").toString()));
+        assertTrue(err.toString().contains("none.safetensors does not exist"), err::toString);
+        Files.writeString(file, "no safetensors");
+        assertEquals(2, run("--logits", file.toString()));
+        assertFalse(err.toString().contains("\tat "), err::toString);
+        assertEquals("", out.toString());
+    }
+
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {"n_routed_experts; x; n_routed_experts is missing",
         "\"n_group\": 8; \"n_group\": 7; groups is 7", "\"num_experts_per_tok\": 8; \"num_experts_per_tok\": 0;"
@@ -142,7 +179,9 @@ class RouteCommandTest {
         "--nodes=0; nodes is 0", "--nodes=7; experts is 256", "--gpus=0; gpusPerNode is 0", "--gpus=3; experts is 256",
         "--limit=0; --limit is 0", "--limit=9; --limit is 9", "--tokens=0; --tokens is 0",
         "--tokens=12500001; --tokens is 12500001", "--batch=0; --batch is 0", "--across=0; --across is 0",
-        "--across=NaN; --across is NaN", "--inside=-1; --inside is -1", "--dispatch=fp4; --dispatch", "more; more"})
+        "--across=NaN; --across is NaN", "--inside=-1; --inside is -1", "--dispatch=fp4; --dispatch",
+        "--tensor=a; --tensor needs --logits",
+        "more; more"})
     void wrongOptionsAreUsageErrors(String option, String part) {
         assertEquals(2, run(option));
         assertTrue(err.toString().contains(part), err::toString);
