@@ -132,16 +132,16 @@ public final class Mla {
             throw new IllegalArgumentException(
                     "positions has " + positions.length + " entries, x has " + x.dim(0) + " tokens");
         }
-        for (int i = 0; i < positions.length; i++) {
-            if (positions[i] < 0) {
-                throw new IllegalArgumentException(
-                        "positions[" + i + "] is " + positions[i] + ", it can't be negative");
+        int[] own = positions.clone(); // what was checked is what is used
+        for (int i = 0; i < own.length; i++) {
+            if (own[i] < 0) {
+                throw new IllegalArgumentException("positions[" + i + "] is " + own[i] + ", it can't be negative");
             }
         }
         requireDevice(x.device(), "out", out);
         requireAccess("x", x);
         requireWritable("out", out);
-        on(x.device()).rope(x, positions.clone(), rope.frequencies(), rope.factor(), out, execution());
+        on(x.device()).rope(x, own, rope.frequencies(), rope.factor(), out, execution());
     }
 
     /**
@@ -270,16 +270,17 @@ public final class Mla {
             throw new IllegalArgumentException("query has shape " + query.shape()
                     + ", the cache takes a last dimension of " + (cache.kvLoraRank() + cache.ropeDim()));
         }
-        if (queries.length != sequences.size()) {
+        int[] own = queries.clone(); // what was checked is what is used
+        if (own.length != sequences.size()) {
             throw new IllegalArgumentException(
-                    "queries has " + queries.length + " entries, there are " + sequences.size() + " sequences");
+                    "queries has " + own.length + " entries, there are " + sequences.size() + " sequences");
         }
         long total = 0;
-        for (int i = 0; i < queries.length; i++) {
-            if (queries[i] < 0) {
-                throw new IllegalArgumentException("queries[" + i + "] is " + queries[i] + ", it can't be negative");
+        for (int i = 0; i < own.length; i++) {
+            if (own[i] < 0) {
+                throw new IllegalArgumentException("queries[" + i + "] is " + own[i] + ", it can't be negative");
             }
-            total += queries[i];
+            total += own[i];
         }
         if (total != query.dim(0)) {
             throw new IllegalArgumentException("queries has " + total + " tokens, query " + query.dim(0));
@@ -292,7 +293,7 @@ public final class Mla {
         requireWritable("out", out);
         requireWritable("lse", lse);
         try (LatentKvCache.Lease lease = cache.lease(layer, sequences)) {
-            on(cache.device()).decode(query, lease.latents(), queries.clone(), options, out, lse, execution());
+            on(cache.device()).decode(query, lease.latents(), own, options, out, lse, execution());
         }
     }
 

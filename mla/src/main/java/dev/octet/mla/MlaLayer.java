@@ -33,7 +33,9 @@ import org.jspecify.annotations.Nullable;
  * <p><b>Precision.</b> Inputs of the FP8 GEMMs are quantised 1x128, with powers of two as scales if the weights have
  * such; what lies between two GEMMs is FP32, except keys and values, which are BF16. Absorbed matrices are BF16.
  *
- * <p><b>Threads.</b> Immutable; any number of threads may use a layer, each on sequences of its own. Results do not
+ * <p><b>Threads.</b> Immutable; any number of threads may use a layer, each on sequences of its own. A call takes hold of
+ * its sequences for each of its steps, not between them: another thread that uses one of them meanwhile is refused, or
+ * refuses the call, only if the steps meet, and keeping it away is the caller's care. Results do not
  * depend on the number of threads, to the bit. Working memory is native and reused from call to call.
  *
  * <p><b>Lifetime.</b> The weights stay open as long as the layer is used. Closing it frees the absorbed matrices, which

@@ -1,7 +1,8 @@
 package dev.octet.mla;
 
 /**
- * The lengths of sequences that lie one after the other without padding.
+ * The lengths of sequences that lie one after the other without padding. The arrays are copied when the record is made;
+ * those that it gives back are its own, and are not to be changed. Two of the same lengths are not equal.
  *
  * @param queries query tokens of each sequence, not negative
  * @param keys key tokens of each sequence, not negative

@@ -8,7 +8,7 @@ import java.util.List;
  * @param rank elements of a token's latent in one layer
  * @param bytesPerToken of the latents
  * @param uncompressedBytesPerToken of keys and values in the same format
- * @param weights of both projections, {@code W_r} against {@code W}: 
+ * @param weights of both projections, {@code W_r} against {@code W}:
  *     {@linkplain SquaredError#relative() relative} in the Frobenius norm
  * @param keys of the keys of all sample tokens, biases included
  * @param values of the values of all sample tokens, biases included
