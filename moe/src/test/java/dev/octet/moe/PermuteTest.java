@@ -252,7 +252,8 @@ class PermuteTest {
         Tensor w = routing.weights();
         for (String backend : TestedBackends.names().toList()) {
             Moe moe = Moe.on(backend);
-            refused("tokens is F32 [4, 5], it must be F32 [3, 5]", () -> moe.expand(p, place(DType.F32, 0, 4, 5), rows));
+            refused("tokens is F32 [4, 5], it must be F32 [3, 5]",
+                    () -> moe.expand(p, place(DType.F32, 0, 4, 5), rows));
             refused("out is F32 [7, 5], it must be F32 [8, 5]", () -> moe.expand(p, x, place(DType.F32, 0, 7, 5)));
             refused("out is BF16 [8, 5], it must be F32 [8, 5]", () -> moe.expand(p, x, place(DType.BF16, 0, 8, 5)));
             refused("tokens is F16", () -> moe.expand(p, place(DType.F16, 0, 3, 5), rows));

@@ -131,6 +131,9 @@ public final class Report {
             scaling();
         }
         section("GEMM, other pairings", r -> r.benchmark().matches("gemm\\.(dgrad|wgrad|row|tensor)"), "m", "n", "k");
+        section("Grouped GEMM over experts", r -> r.benchmark().equals("gemm.grouped"), "groups", "rows", "n", "k");
+        section("Tokens to experts and back", r -> r.benchmark().matches("moe\\.(permute|reduce)"), "tokens", "topK",
+                "hidden", "dtype");
         section("Time to the first result of a fresh JVM", r -> r.benchmark().equals("startup.gemm"));
         Predicate<Row> element = r -> r.benchmark().matches("(quantize|dequantize|cast)\\..*");
         if (section("Quantising, dequantising, casting", element, "rows", "columns", "dtype")) {

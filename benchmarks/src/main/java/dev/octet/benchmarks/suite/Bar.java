@@ -42,6 +42,12 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double GATE_MICROSECONDS = 0.35;
     /** The same, as many times as fast as LibTorch. */
     static final double GATE_TIMES = 10;
+    /** The grouped product of experts with various numbers of rows, as many times as fast as a dense one. */
+    static final double GROUPED_TIMES_DENSE = 0.9;
+    /** The grouped product of experts with one row each, of the read bandwidth. */
+    static final double GROUPED_OF_READ = 0.8;
+    /** The way of rows to experts and back, of the copy bandwidth. */
+    static final double PERMUTE_OF_COPY = 0.6;
     /** Until the first result of a fresh JVM. */
     static final double STARTUP_SECONDS = 2;
     /** Bytes allocated per call of an operation of Octet: about none. */
@@ -78,6 +84,11 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                         bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), PREFILL_TIMES_FP32));
                     }
                 }
+                case "gemm.grouped" -> bars.add((Long) Objects.requireNonNull(r.params().get("rows")) == 1
+                        ? atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), GROUPED_OF_READ)
+                        : atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), GROUPED_TIMES_DENSE));
+                case "moe.permute", "moe.reduce" -> bars.add(
+                        atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), PERMUTE_OF_COPY));
                 case "mla.compress" -> {
                     bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_READ));
                     bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_BF16));
@@ -145,6 +156,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
             case "gemm.fprop" -> String.format(Locale.ROOT, " M=%s %sx%s", r.params().get("m"), r.params().get("n"),
                     r.params().get("k"));
             case "startup.gemm" -> "";
+            case "gemm.grouped" -> String.format(Locale.ROOT, " %s experts, up to %s rows, %sx%s",
+                    r.params().get("groups"), r.params().get("rows"), r.params().get("n"), r.params().get("k"));
             case "mla.decode" -> String.format(Locale.ROOT, " %s heads, batch %s, context %s, %s",
                     r.params().get("heads"), r.params().get("batch"), r.params().get("context"),
                     r.params().get("cache"));

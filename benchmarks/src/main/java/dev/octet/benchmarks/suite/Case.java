@@ -49,6 +49,8 @@ public record Case(String method, Map<String, String> params) {
             case "QuantizeBenchmark.quantize", "QuantizeBenchmark.dequantize" -> operation + "."
                     + granularity().name().replace("BLOCK_", "").toLowerCase(Locale.ROOT);
             case "QuantizeBenchmark.cast" -> "cast.e4m3";
+            case "GroupedBenchmark.gemm" -> "gemm.grouped";
+            case "PermuteBenchmark.permute", "PermuteBenchmark.reduce" -> "moe." + operation;
             default -> group + "." + operation;
         };
     }
@@ -63,14 +65,18 @@ public record Case(String method, Map<String, String> params) {
         return method.startsWith("StartupBenchmark.");
     }
 
-    /** Whether this measures LibTorch. */
+    /** Whether this measures what others, or others of Octet's operations, take for the same work. */
     boolean isPeer() {
-        return method.startsWith("TorchBenchmark.");
+        return method.startsWith("TorchBenchmark.") || method.startsWith("DensePeerBenchmark.");
     }
 
     /** How many of Octet's operations are called one after the other in what is measured as one. */
     int calls() {
-        return method.equals("MlaBenchmark.compress") ? 6 : 1;
+        return switch (method) {
+            case "MlaBenchmark.compress" -> 6;
+            case "GroupedBenchmark.gemm" -> Math.toIntExact(number("groups"));
+            default -> 1;
+        };
     }
 
     int threads() {

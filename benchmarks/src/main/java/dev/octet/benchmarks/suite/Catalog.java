@@ -46,6 +46,9 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
     /** The values of M of a quick run. */
     public static final List<Long> QUICK_ROWS = List.of(1L, 4L, 16L, 64L, 128L, 512L);
 
+    /** An expert of DeepSeek-V2-Lite: gate and up, and down. */
+    private static final List<NK> EXPERTS = List.of(new NK(2816, 2048), new NK(2048, 1408));
+
     private static final List<Integer> CONTEXTS = List.of(1024, 8192, 32768);
     private static final List<Integer> QUICK_CONTEXTS = List.of(1024, 8192);
     private static final List<Integer> BATCHES = List.of(1, 8);
@@ -99,6 +102,7 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         for (int t : quick ? List.of(most) : threads) {
             cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
         }
+        moe(most, cases);
         return cases;
     }
 
@@ -128,6 +132,21 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
             for (String weight : List.of("UK", "UV")) {
                 cases.add(Case.of("MlaBenchmark.absorb", "backend", backend, "threads", threads, "tokens", tokens,
                         "heads", v3.heads(), "weight", weight));
+            }
+        }
+    }
+
+    private void moe(int threads, List<Case> cases) {
+        for (NK s : quick ? EXPERTS.subList(0, 1) : EXPERTS) {
+            for (int rows : List.of(1, 128)) {
+                cases.add(Case.of("GroupedBenchmark.gemm", "backend", backend, "threads", threads, "groups", 64, "rows",
+                        rows, "n", s.n(), "k", s.k()));
+            }
+        }
+        for (String operation : List.of("permute", "reduce")) {
+            for (String dtype : quick ? List.of("BF16") : List.of("BF16", "F32")) {
+                cases.add(Case.of("PermuteBenchmark." + operation, "backend", backend, "threads", threads, "tokens",
+                        4096, "topK", 6, "hidden", 2048, "dtype", dtype));
             }
         }
     }

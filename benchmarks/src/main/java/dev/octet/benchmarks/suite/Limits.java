@@ -54,10 +54,10 @@ public record Limits(double flops, double read, double copied) {
     static List<Case> probes(Case c) {
         List<Case> probes = new ArrayList<>();
         if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")
-                || c.method().startsWith("MoeBenchmark.")) {
+                || c.method().startsWith("MoeBenchmark.") || c.method().startsWith("GroupedBenchmark.")) {
             probes.add(probe("fma", c.threads()));
             probes.add(probe("read", c.threads()));
-        } else if (c.method().startsWith("QuantizeBenchmark.")) {
+        } else if (c.method().startsWith("QuantizeBenchmark.") || c.method().startsWith("PermuteBenchmark.")) {
             probes.add(probe("copy", c.threads()));
         } else if (c.method().startsWith("StartupBenchmark.")) {
             probes.add(Case.of("StartupBenchmark.jvm", "threads", c.threads()));
@@ -76,10 +76,24 @@ public record Limits(double flops, double read, double copied) {
                     && c.number("context") == PEER_CONTEXT ? attention(c, "BF16", 1, PEER_CONTEXT) : List.of();
             case "MlaBenchmark.prefill" -> attention(c, c.text("dtype"), c.number("tokens"), c.number("tokens"));
             case "MlaBenchmark.compress" -> List.of(matmul(c, 1));
+            case "GroupedBenchmark.gemm" -> c.number("rows") == 1 ? List.of()
+                    : List.of(Case.of("DensePeerBenchmark.gemm", "threads", c.threads(), "m", groupedRows(c), "n",
+                            c.number("n"), "k", c.number("k")));
             case "MoeBenchmark.gate" -> List.of(Case.of("TorchBenchmark.gate", "threads", c.threads(), "tokens",
                     c.number("tokens")));
             default -> List.of();
         };
+    }
+
+    /** Rows of all groups together: one each, or 1, 3, 5 and so on. */
+    static long groupedRows(Case c) {
+        long groups = c.number("groups");
+        long most = c.number("rows");
+        long rows = 0;
+        for (long g = 0; g < groups; g++) {
+            rows += most == 1 ? 1 : 2 * g % most + 1;
+        }
+        return rows;
     }
 
     private static Case matmul(Case c, long m) {
@@ -100,6 +114,7 @@ public record Limits(double flops, double read, double copied) {
      */
     public static String peerKind(Case peer) {
         return switch (peer.method()) {
+            case "DensePeerBenchmark.gemm" -> "dense GEMM of Octet, as many rows and one B";
             case "TorchBenchmark.matmul" -> "LibTorch " + type(peer) + " matmul";
             case "TorchBenchmark.attention" -> "LibTorch " + type(peer) + " "
                     + TorchAttention.Form.valueOf(peer.text("form")).title();

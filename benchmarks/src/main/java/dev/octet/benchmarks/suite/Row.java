@@ -52,6 +52,8 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
             Peer peer = Peer.of(c, all);
             return c.method().startsWith("GemmBenchmark.") ? gemm(c, m.nanos(), limits, peer)
                     : c.method().startsWith("QuantizeBenchmark.") ? quantize(c, m.nanos(), limits, peer)
+                    : c.method().startsWith("GroupedBenchmark.") ? grouped(c, m.nanos(), limits, peer)
+                    : c.method().startsWith("PermuteBenchmark.") ? permute(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.gate") ? gate(c, m.nanos(), limits, peer)
                     : mla(c, m.nanos(), limits, peer);
         }
@@ -87,6 +89,30 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
                 few ? "GB/s" : "GFLOP/s", few ? limits.read() : limits.productFlops(m),
                 few ? Limits.READ : many ? Limits.PEAK : "line from read bandwidth to FP32 FMA peak",
                 work / peer.nanos(), peer.kind());
+    }
+
+    private static Row grouped(Case c, double nanos, Limits limits, Peer peer) {
+        long groups = c.number("groups");
+        long n = c.number("n");
+        long k = c.number("k");
+        Map<String, Object> params = params("groups", groups, "rows", c.number("rows"), "n", n, "k", k);
+        if (c.number("rows") == 1) {
+            return weights(c, params, groups * weightBytes(c), nanos, limits, peer);
+        }
+        double work = 2.0 * Limits.groupedRows(c) * n * k;
+        return new Row(c.name(), c.text("backend"), c.threads(), params, work / nanos, "GFLOP/s", limits.flops(),
+                Limits.PEAK, work / peer.nanos(), peer.kind());
+    }
+
+    /** Rows read and rows written, each once. */
+    private static Row permute(Case c, double nanos, Limits limits, Peer peer) {
+        long tokens = c.number("tokens");
+        long topK = c.number("topK");
+        long hidden = c.number("hidden");
+        double bytes = (double) DType.valueOf(c.text("dtype")).byteSize() * tokens * (topK + 1) * hidden;
+        return new Row(c.name(), c.text("backend"), c.threads(),
+                params("tokens", tokens, "topK", topK, "hidden", hidden, "dtype", c.text("dtype")), bytes / nanos,
+                "GB/s", limits.copied(), "copy bandwidth", bytes / peer.nanos(), peer.kind());
     }
 
     /** Bytes of B: its codes and the scales that its pairing gives it. */

@@ -208,6 +208,32 @@ class SummaryTest {
     }
 
     @Test
+    void groupsAreWeightBytesOrWork() {
+        Case one = Case.of("GroupedBenchmark.gemm", "backend", "cpu", "threads", 2, "groups", 64, "rows", 1, "n", 256,
+                "k", 128);
+        Row row = Row.of(withProbes(one, 64 * (256 * 128 + 8))).getFirst();
+        assertEquals("gemm.grouped", row.benchmark());
+        assertEquals("GB/s", row.unit());
+        assertEquals(1, row.value(), 1e-9);
+        assertEquals(0, Limits.peers(one).size());
+        Case many = Case.of("GroupedBenchmark.gemm", "backend", "cpu", "threads", 2, "groups", 64, "rows", 128, "n",
+                256, "k", 128);
+        row = Row.of(withProbes(many, 2 * 4096 * 256 * 128)).getFirst();
+        assertEquals("GFLOP/s", row.unit());
+        assertEquals(1, row.value(), 1e-9);
+        assertEquals(4096, Limits.peers(many).getFirst().number("m")); // 1 + 3 + ... + 127
+    }
+
+    @Test
+    void permutedRowsAreReadAndWritten() {
+        Case c = Case.of("PermuteBenchmark.reduce", "backend", "cpu", "threads", 2, "tokens", 100, "topK", 6, "hidden",
+                1000, "dtype", "BF16");
+        Row row = Row.of(withProbes(c, 2 * 700 * 1000)).getFirst();
+        assertEquals("moe.reduce", row.benchmark());
+        assertEquals(1, row.value(), 1e-9);
+    }
+
+    @Test
     void aGateIsTokens() {
         Case c = Case.of("MoeBenchmark.gate", "backend", "cpu", "threads", 2, "tokens", 4096);
         Row row = Row.of(withProbes(c, 4096 * 125)).getFirst();

@@ -15,8 +15,8 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The way of rows to experts and back, for both CPU backends. What limits it is memory, so every row is read and written
- * once, and sums stay in L1 meanwhile.
+ * The way of rows to experts and back, for both CPU backends. Memory limits it, so each row is read and written once,
+ * and sums stay in L1 meanwhile.
  *
  * <p>Schedule: a task is a few tokens, with all of their positions; padding is filled by tasks of its own. No row is
  * written by two tasks, and what is written does not depend on the cut.
