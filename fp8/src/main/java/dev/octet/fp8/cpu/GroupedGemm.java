@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Many products in one loop: segments of rows of A, each with its own B. Each product goes to the kernel that it would
- * go to by itself, {@link SkinnyGemm} or {@link TiledGemm}, and how that cuts its work changes no sum, so its result has
+ * go to by itself, {@link SkinnyGemm} or {@link TiledGemm}. How that cuts its work changes no sum, so its result has
  * the same bits.
  *
  * <p>Schedule. Products that leave packed A in one slab form batches of up to 4 MiB of packed A. A loop of the pool has
@@ -121,7 +121,8 @@ final class GroupedGemm {
             long rows = Scratch.get(SLOT_PACKED + which, 4L * few).address();
             GemmWorkspace work = GemmWorkspace.mine();
             float[] values = work.packedA(which, many);
-            float[] scales = work.scalesA(which, many / BLOCK);
+            float[] scales = work.scalesA(which, (many + few) / BLOCK);
+            int fewAt = many / BLOCK;
             packing = new int[products.size() + 1];
             multiplying = new int[products.size() + 1];
             int at = 0;
@@ -129,9 +130,10 @@ final class GroupedGemm {
                 Product p = products.get(i);
                 int floats = p.packedFloats();
                 if (p.fewRows) {
-                    SkinnyGemm skinny = new SkinnyGemm(p.a, p.b, p.out, rows, new float[floats / BLOCK]);
+                    SkinnyGemm skinny = new SkinnyGemm(p.a, p.b, p.out, rows, scales, fewAt);
                     p.skinny = skinny;
                     rows += 4L * floats;
+                    fewAt += floats / BLOCK;
                     packing[i + 1] = packing[i] + 1;
                     multiplying[i + 1] = multiplying[i] + skinny.tasks(taskRows);
                 } else {

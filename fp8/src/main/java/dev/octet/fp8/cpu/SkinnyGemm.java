@@ -44,14 +44,16 @@ final class SkinnyGemm {
     private final long packedA;
     /** {@code [block][row]}. */
     private final float[] scalesA;
+    private final int scalesAt;
 
     /**
      * A product whose parts are run by the caller, {@link #pack} first.
      *
      * @param packedA address of {@link #packedFloats} floats
      * @param scalesA for one float for each 128 of those
+     * @param scalesAt where they begin
      */
-    SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out, long packedA, float[] scalesA) {
+    SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out, long packedA, float[] scalesA, int scalesAt) {
         this.a = a;
         this.b = b;
         this.out = out;
@@ -62,6 +64,7 @@ final class SkinnyGemm {
         specialRows = new boolean[m];
         this.packedA = packedA;
         this.scalesA = scalesA;
+        this.scalesAt = scalesAt;
     }
 
     /** Rows of A, rounded up to whole groups. */
@@ -82,7 +85,7 @@ final class SkinnyGemm {
     static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
         long floats = packedFloats(a);
         float[] scales = GemmWorkspace.mine().scalesA(0, (int) (floats / BLOCK));
-        new SkinnyGemm(a, b, out, Scratch.get(SLOT_A, 4 * floats).address(), scales).run(pool);
+        new SkinnyGemm(a, b, out, Scratch.get(SLOT_A, 4 * floats).address(), scales, 0).run(pool);
     }
 
     private void run(CpuPool pool) {
@@ -129,7 +132,7 @@ final class SkinnyGemm {
                 ALL.asSlice(target, 4L * length).fill((byte) 0);
             }
             for (int block = 0; block < blocks; block++) {
-                scalesA[block * padded + i] = i < m ? a.scale(i, block) : 0;
+                scalesA[scalesAt + block * padded + i] = i < m ? a.scale(i, block) : 0;
             }
         }
     }
@@ -206,7 +209,7 @@ final class SkinnyGemm {
             float sB = scaling.scaleB(b, rowB, block);
             infinite |= Float.isInfinite(sB);
             for (int i = 0; i < GROUP; i++) {
-                float product = scalesA[block * padded + first + i] * sB;
+                float product = scalesA[scalesAt + block * padded + first + i] * sB;
                 for (int g = 0; g < GemmRows.GROUPS; g++) {
                     table[at + (block * GemmRows.GROUPS + g) * GROUP + i] = product;
                 }
