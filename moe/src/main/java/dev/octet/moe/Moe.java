@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * Instances are immutable and safe for use by several threads; so are the operations, on different outputs. Results do
  * not depend on the number of threads, nor those of a token on where in the batch it stands, to the bit.
  *
- * <p>Tensors may have any strides. No output may overlap an input unless it says so.
+ * <p>Tensors may have any strides, unless an operation says otherwise. No output may overlap an input unless it says so.
  */
 public final class Moe {
     private static final Moe AUTO = new Moe(null, null);
@@ -284,6 +284,51 @@ public final class Moe {
         requireDevice(rows.device(), "gradient", gradient);
         requireDevice(rows.device(), "out", out);
         on(rows.device()).weightGradients(permutation, rows, gradient, out, execution());
+    }
+
+    // ---------------------------------------------------------------------------------------------- activation
+
+    /**
+     * SwiGLU between an expert's projections, quantised for the second one in the same pass:
+     * {@code out[r, c] = quantize(g / (1 + exp(-g)) * u * weights[r])} with {@code g = gateUp[r, c]} and
+     * {@code u = gateUp[r, P + c]}. The arithmetic is FP32, the exponential within 2 * 2^-24 of the exact one, relative;
+     * nothing is rounded in between, and scales are those of {@link dev.octet.fp8.Fp8#quantize}. Backends {@code cpu}
+     * and {@code scalar} give the same bits.
+     *
+     * @param gateUp F32 {@code [rows, 2 P]}: gate projections, and from column P on up projections; columns of unit
+     *     stride
+     * @param weights F32 {@code [rows]}, or null for ones
+     * @param out E4M3 {@code [rows, N]} with N at most P and scales 1x128, columns of the codes of unit stride; all of
+     *     it is written
+     * @throws IllegalArgumentException if a shape, dtype, scaling, stride or device does not fit; the message names it
+     */
+    public void swiglu(Tensor gateUp, @Nullable Tensor weights, ScaledTensor out) {
+        requireFloat("gateUp", gateUp, 2);
+        requireType("gateUp", gateUp, DType.F32, gateUp.shape());
+        if (gateUp.dim(1) % 2 != 0 || out.columns() > gateUp.dim(1) / 2) {
+            throw new IllegalArgumentException("gateUp has shape " + gateUp.shape()
+                    + ", it must have an even number of columns, at least " + 2 * out.columns() + " for out");
+        }
+        if (out.scaling().granularity() != Granularity.BLOCK_1X128) {
+            throw new IllegalArgumentException(
+                    "out has granularity " + out.scaling().granularity() + ", it must be BLOCK_1X128");
+        }
+        requireType("out.codes", out.codes(), DType.F8_E4M3, Shape.of(gateUp.dim(0), out.columns()));
+        requireOpen("out.scales", out.scales());
+        requireUnitStride("gateUp", gateUp);
+        requireUnitStride("out.codes", out.codes());
+        requireDevice(gateUp.device(), "out", out.codes());
+        if (weights != null) {
+            requireType("weights", weights, DType.F32, Shape.of(gateUp.dim(0)));
+            requireDevice(gateUp.device(), "weights", weights);
+        }
+        on(gateUp.device()).swiglu(gateUp, weights, out, execution());
+    }
+
+    private static void requireUnitStride(String name, Tensor t) {
+        if (t.dim(1) > 1 && t.stride(1) != 1) {
+            throw new IllegalArgumentException(name + " has stride " + t.stride(1) + " along a row, it must be 1");
+        }
     }
 
     private static void requireWeights(TokenPermutation permutation, Device device, @Nullable Tensor weights) {

@@ -81,4 +81,9 @@ public final class ScalarBackend implements MoeBackend {
             Execution execution) {
         Permutation.weightGradients(permutation, rows, gradient, out, ScalarRowKernels.KERNELS, execution.pool());
     }
+
+    @Override
+    public void swiglu(Tensor gateUp, @Nullable Tensor weights, ScaledTensor out, Execution execution) {
+        Swiglu.run(ScalarSwigluKernels.KERNELS, gateUp, weights, out, execution.pool());
+    }
 }

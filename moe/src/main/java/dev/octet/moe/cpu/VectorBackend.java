@@ -81,4 +81,9 @@ public final class VectorBackend implements MoeBackend {
             Execution execution) {
         Permutation.weightGradients(permutation, rows, gradient, out, VectorRowKernels.KERNELS, execution.pool());
     }
+
+    @Override
+    public void swiglu(Tensor gateUp, @Nullable Tensor weights, ScaledTensor out, Execution execution) {
+        Swiglu.run(VectorSwigluKernels.KERNELS, gateUp, weights, out, execution.pool());
+    }
 }

@@ -80,4 +80,9 @@ public final class ReferenceBackend implements MoeBackend {
             Execution execution) {
         ReferencePermutation.weightGradients(permutation, rows, gradient, out);
     }
+
+    @Override
+    public void swiglu(Tensor gateUp, @Nullable Tensor weights, ScaledTensor out, Execution execution) {
+        ReferenceExperts.swiglu(gateUp, weights, out);
+    }
 }

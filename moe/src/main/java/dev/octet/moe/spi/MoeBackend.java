@@ -41,4 +41,7 @@ public interface MoeBackend extends Backend {
 
     /** Gradients of the weights; see {@link dev.octet.moe.Moe#weightGradients}. */
     void weightGradients(TokenPermutation permutation, Tensor rows, Tensor gradient, Tensor out, Execution execution);
+
+    /** SwiGLU, quantised; see {@link dev.octet.moe.Moe#swiglu}. Columns have unit stride. */
+    void swiglu(Tensor gateUp, @Nullable Tensor weights, ScaledTensor out, Execution execution);
 }

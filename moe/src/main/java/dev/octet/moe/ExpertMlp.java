@@ -1,0 +1,230 @@
+package dev.octet.moe;
+
+import dev.octet.core.DType;
+import dev.octet.core.Device;
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuPool;
+import dev.octet.core.cpu.NativeMemory;
+import dev.octet.fp8.Epilogue;
+import dev.octet.fp8.Fp8;
+import dev.octet.fp8.Granularity;
+import dev.octet.fp8.ScaledTensor;
+import dev.octet.fp8.Scaling;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * The experts of a layer on tokens that a gate has routed (DeepSeek-V3 &sect;2.1.2, equation 12, without the residual;
+ * precisions of &sect;3.3.2):
+ * {@snippet lang=text :
+ * out[t] = SUM over slots j of weight[t, j] * expert[t, j](x[t]) + shared(x[t])
+ * expert(x) = down * q(silu(gate * q(x)) * (up * q(x)))          q: E4M3 with scales 1x128
+ * }
+ * Each token is quantised once and its codes are copied to its experts. A grouped GEMM makes gate and up projections of
+ * all experts, SwiGLU is quantised in the pass that computes it, another grouped GEMM makes the down projections, and a
+ * token's rows are added in FP32 in the order of its slots, those of shared experts last. The result is rounded once.
+ * Weights of experts without tokens are not read.
+ *
+ * <p>A token's result has the same bits for any number of threads, and wherever in the batch the token stands. It may
+ * differ in the last bits with what else is in the batch: an expert's products are added in one order for up to 8
+ * tokens and in another for more.
+ *
+ * <p>Instances are immutable and safe for use by several threads, on different outputs, while the weights are open.
+ */
+public final class ExpertMlp {
+    private final ExpertWeights weights;
+    private final RoutingWeight place;
+    private final Fp8 fp8;
+    private final Moe moe;
+    private final Scaling scaling;
+
+    private ExpertMlp(ExpertWeights weights, RoutingWeight place, Fp8 fp8, Moe moe) {
+        this.weights = Objects.requireNonNull(weights, "weights");
+        this.place = Objects.requireNonNull(place, "place");
+        this.fp8 = fp8;
+        this.moe = moe;
+        scaling = new Scaling(Granularity.BLOCK_1X128, weights.scaleFormat());
+    }
+
+    /**
+     * Experts on the best backend. Activations are quantised with scales of the weights' format.
+     *
+     * @param weights of the layer; must stay open while operations run
+     * @param place where routing weights come in
+     */
+    public ExpertMlp(ExpertWeights weights, RoutingWeight place) {
+        this(weights, place, Fp8.auto(), Moe.auto());
+    }
+
+    /**
+     * {@return the same on one backend}
+     *
+     * @param backend its name: {@code cpu}, {@code scalar} or {@code reference}
+     * @throws IllegalArgumentException if there is no such backend or it can't run here; the message has the reason
+     */
+    public ExpertMlp on(String backend) {
+        return new ExpertMlp(weights, place, Fp8.on(backend), Moe.on(backend));
+    }
+
+    /**
+     * {@return the same on another pool of CPU threads}
+     *
+     * @param pool the threads; must stay open while operations run
+     */
+    public ExpertMlp with(CpuPool pool) {
+        return new ExpertMlp(weights, place, fp8.with(pool), moe.with(pool));
+    }
+
+    /** {@return the weights} */
+    public ExpertWeights weights() {
+        return weights;
+    }
+
+    /**
+     * Runs all tokens through their experts.
+     *
+     * @param hidden {@code [tokens, hidden]} of F32 or BF16, of any strides
+     * @param routing the tokens' experts and weights; -1 for slots without an expert, or whose expert lives elsewhere
+     * @param out {@code [tokens, hidden]} of F32 or BF16, of any strides, not overlapping the inputs; all of it is
+     *     written
+     * @throws IllegalArgumentException if a shape, dtype or device does not fit, or the routing names an expert that
+     *     there is not or whose weights are not held; the message names it, and nothing was written
+     * @throws IllegalStateException if a tensor, the weights or the pool is closed
+     */
+    public void run(Tensor hidden, Routing routing, Tensor out) {
+        requireTokens("hidden", hidden);
+        requireTokens("out", out);
+        if (!out.shape().equals(hidden.shape())) {
+            throw new IllegalArgumentException("out has shape " + out.shape() + ", it must be that of hidden, "
+                    + hidden.shape());
+        }
+        if (routing.tokens() != hidden.dim(0)) {
+            throw new IllegalArgumentException("routing has " + routing.tokens() + " tokens, hidden has "
+                    + hidden.dim(0));
+        }
+        requireOpen("routing.experts", routing.experts().isOpen());
+        requireOpen("routing.weights", routing.weights().isOpen());
+        requireOpen("weights", weights.isOpen());
+        TokenPermutation p = TokenPermutation.of(routing, weights.experts(), 1);
+        Active active = Active.of(p, weights);
+        if (hidden.dim(0) == 0) {
+            return;
+        }
+        try {
+            run(hidden, routing, p, active, out);
+        } finally {
+            Reference.reachabilityFence(weights);
+        }
+    }
+
+    private void requireTokens(String name, Tensor t) {
+        if (t.dtype() != DType.F32 && t.dtype() != DType.BF16) {
+            throw new IllegalArgumentException(name + " is " + t.dtype() + ", it must be F32 or BF16");
+        }
+        if (t.shape().rank() != 2 || t.dim(1) != weights.hidden()) {
+            throw new IllegalArgumentException(name + " has shape " + t.shape() + ", it must be [tokens, "
+                    + weights.hidden() + "]");
+        }
+        if (!t.device().equals(Device.CPU)) {
+            throw new IllegalArgumentException(name + " is on " + t.device() + ", it must be on the CPU");
+        }
+        requireOpen(name, t.isOpen());
+    }
+
+    private static void requireOpen(String name, boolean open) {
+        if (!open) {
+            throw new IllegalStateException(name + " is closed");
+        }
+    }
+
+    /** The experts that have tokens, and where in the permutation each one's begin. */
+    private record Active(long[] offsets, List<ScaledTensor> gateUp, List<ScaledTensor> down) {
+        static Active of(TokenPermutation p, ExpertWeights weights) {
+            long[] counts = p.counts();
+            List<ScaledTensor> gateUp = new ArrayList<>();
+            List<ScaledTensor> down = new ArrayList<>();
+            long[] ends = new long[counts.length + 1];
+            int active = 0;
+            for (int e = 0; e < counts.length; e++) {
+                if (counts[e] > 0) {
+                    if (!weights.holds(e)) {
+                        throw new IllegalArgumentException("routing names expert " + e
+                                + ", whose weights are not held here; -1 stands for an expert elsewhere");
+                    }
+                    gateUp.add(weights.expert(e).gateUp());
+                    down.add(weights.expert(e).down());
+                    ends[active + 1] = ends[active] + counts[e];
+                    active++;
+                }
+            }
+            return new Active(Arrays.copyOf(ends, active + 1), gateUp, down);
+        }
+    }
+
+    private void run(Tensor hidden, Routing routing, TokenPermutation p, Active active, Tensor out) {
+        long tokens = hidden.dim(0);
+        long d = weights.hidden();
+        long rows = p.positions();
+        ExpertWeights.Expert shared = weights.shared();
+        long wide = wideBytes(rows, weights.inter(), d);
+        long narrow = Workspace.quantizedBytes(rows, weights.inter());
+        if (shared != null) {
+            wide = Math.max(wide, wideBytes(tokens, shared.inter(), 0));
+            narrow = Math.max(narrow, Workspace.quantizedBytes(tokens, shared.inter()));
+        }
+        long sums = shared == null ? 0 : Float.BYTES * tokens * d;
+        long all = Workspace.quantizedBytes(tokens, d) + Workspace.quantizedBytes(rows, d) + Workspace.padded(wide)
+                + Workspace.padded(narrow) + Workspace.padded(sums) + Workspace.padded(Float.BYTES * rows);
+        try (Workspace work = Workspace.of(all)) {
+            ScaledTensor x = Workspace.quantized(work.take(Workspace.quantizedBytes(tokens, d)), tokens, d, scaling);
+            MemorySegment expanded = work.take(Workspace.quantizedBytes(rows, d));
+            MemorySegment projected = work.take(wide);
+            MemorySegment activated = work.take(narrow);
+            Tensor sum = shared == null ? out : Workspace.floats(work.take(sums), tokens, d);
+            MemorySegment rowWeights = work.take(Float.BYTES * rows);
+            fp8.quantize(hidden, x);
+            Tensor y = Workspace.floats(projected, rows, d);
+            if (rows > 0) {
+                ScaledTensor sorted = Workspace.quantized(expanded, rows, d, scaling);
+                moe.expand(p, x, sorted);
+                Tensor gateUp = Workspace.floats(projected, rows, active.gateUp.getFirst().rows());
+                fp8.groupedGemm(sorted, active.offsets, active.gateUp, gateUp);
+                ScaledTensor h = Workspace.quantized(activated, rows, weights.inter(), scaling);
+                moe.swiglu(gateUp, place == RoutingWeight.BEFORE_DOWN ? gather(p, routing, rowWeights) : null, h);
+                fp8.groupedGemm(h, active.offsets, active.down, y); // over the projections, which are used up
+            }
+            moe.reduce(p, y, place == RoutingWeight.AFTER_DOWN ? routing.weights() : null, sum);
+            if (shared != null) {
+                addShared(shared, x, projected, activated, sum, out);
+            }
+        }
+    }
+
+    private static long wideBytes(long rows, long inter, long d) {
+        return Float.BYTES * rows * Math.max(2 * Math.ceilDiv(inter, (long) Granularity.BLOCK) * Granularity.BLOCK, d);
+    }
+
+    private static Tensor gather(TokenPermutation p, Routing routing, MemorySegment to) {
+        Tensor w = routing.weights();
+        for (int i = 0; i < p.positions(); i++) {
+            long at = p.tokenAt(i) * w.stride(0) + p.slotAt(i) * w.stride(1);
+            to.setAtIndex(ValueLayout.JAVA_FLOAT, i, NativeMemory.ALL.get(ValueLayout.JAVA_FLOAT_UNALIGNED,
+                    w.address() + Float.BYTES * at));
+        }
+        return Workspace.floats(to, 1, p.positions()).reshape(p.positions());
+    }
+
+    private void addShared(ExpertWeights.Expert e, ScaledTensor x, MemorySegment projected, MemorySegment activated,
+            Tensor sum, Tensor out) {
+        Tensor gateUp = Workspace.floats(projected, x.rows(), e.gateUp().rows());
+        fp8.gemm(x, e.gateUp(), gateUp, Epilogue.NONE);
+        ScaledTensor h = Workspace.quantized(activated, x.rows(), e.inter(), scaling);
+        moe.swiglu(gateUp, null, h);
+        fp8.gemm(h, e.down(), out, Epilogue.NONE.withAddend(sum));
+    }
+}
