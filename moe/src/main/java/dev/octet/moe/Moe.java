@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * Instances are immutable and safe for use by several threads; so are the operations, on different outputs. Results do
  * not depend on the number of threads, nor those of a token on where in the batch it stands, to the bit.
  *
- * <p>Tensors may have any strides, unless an operation says otherwise. No output may overlap an input unless it says so.
+ * <p>Tensors may have any strides, and no output may overlap an input, unless an operation says otherwise.
  */
 public final class Moe {
     private static final Moe AUTO = new Moe(null, null);
@@ -291,9 +291,9 @@ public final class Moe {
     /**
      * SwiGLU between an expert's projections, quantised for the second one in the same pass:
      * {@code out[r, c] = quantize(g / (1 + exp(-g)) * u * weights[r])} with {@code g = gateUp[r, c]} and
-     * {@code u = gateUp[r, P + c]}. The arithmetic is FP32, the exponential within 2 * 2^-24 of the exact one, relative;
-     * nothing is rounded in between, and scales are those of {@link dev.octet.fp8.Fp8#quantize}. Backends {@code cpu}
-     * and {@code scalar} give the same bits.
+     * {@code u = gateUp[r, P + c]}. The arithmetic is FP32, the exponential within 2 * 2^-24 of the exact one,
+     * relative. Nothing is rounded to fewer bits in between, and scales are those of
+     * {@link dev.octet.fp8.Fp8#quantize}. Backends {@code cpu} and {@code scalar} give the same bits.
      *
      * @param gateUp F32 {@code [rows, 2 P]}: gate projections, and from column P on up projections; columns of unit
      *     stride

@@ -77,7 +77,7 @@ final class Workspace implements AutoCloseable {
         return Tensor.wrap(area, DType.F32, Shape.of(rows, columns));
     }
 
-    /** {@return an E4M3 matrix with scales 1x128 at the beginning of an area, laid out as {@link ScaledTensor#allocate} does} */
+    /** {@return an E4M3 matrix with scales 1x128 at the beginning of an area, laid out as by {@link ScaledTensor}} */
     static ScaledTensor quantized(MemorySegment area, long rows, long columns, Scaling scaling) {
         Tensor codes = Tensor.wrap(area, DType.F8_E4M3, Shape.of(rows, columns));
         MemorySegment rest = area.asSlice(padded(rows * columns));

@@ -26,7 +26,8 @@ class ExpertMlpModelsTest {
         try (ExpertLayer layer = new ExpertLayer(hidden, inter, experts, shared, 2);
                 ExpertWeights weights = layer.quantized(); Tensor x = ExpertMlpTest.tokens(r, DType.BF16, 3, hidden);
                 Routing routing = ExpertMlpTest.routing(r, 3, topK, experts);
-                Tensor out = ExpertMlpTest.run(new ExpertMlp(weights, RoutingWeight.AFTER_DOWN), x, routing, DType.BF16)) {
+                Tensor out = ExpertMlpTest.run(new ExpertMlp(weights, RoutingWeight.AFTER_DOWN), x, routing,
+                        DType.BF16)) {
             stages(layer.experts[0], weights.expert(0), x);
             double bf16 = ExpertLayer.calcDiff(layer.reference(x, routing), ExpertLayer.rows(out));
             double same = ExpertLayer.calcDiff(ExpertLayer.reference(x, routing, weights), ExpertLayer.rows(out));

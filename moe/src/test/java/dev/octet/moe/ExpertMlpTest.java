@@ -25,9 +25,9 @@ import org.junit.jupiter.params.provider.MethodSource;
  *
  * <p>Bounds. Rounding values to E4M3 costs q = 6e-4 of their energy: the square of half a step is 2^-6/12 on the
  * average, the square of a mantissa in 1..2 about 2.2. A product of two rounded operands has 2q, and calc_diff is about
- * half of that, 6e-4. SwiGLU passes on the error of gate and up, about 2q each, the activations' rounding adds q and the
- * down projection's weights q: 6q in all, calc_diff 1.8e-3. Against a reference with the same quantised weights, such as
- * a checkpoint that is published in FP8, half of it is left: 3q, calc_diff 0.9e-3.
+ * half of that, 6e-4. SwiGLU passes on the error of gate and up, about 2q each, the activations' rounding adds q and
+ * the down projection's weights q: 6q in all, calc_diff 1.8e-3. Against a reference with the same quantised weights,
+ * such as a checkpoint that is published in FP8, half of it is left: 3q, calc_diff 0.9e-3.
  */
 @Tag("backend")
 class ExpertMlpTest {
@@ -73,7 +73,8 @@ class ExpertMlpTest {
             for (String backend : TestedBackends.names().toList()) {
                 for (RoutingWeight place : RoutingWeight.values()) {
                     ExpertMlp mlp = new ExpertMlp(weights, place).on(backend);
-                    try (Tensor out = run(mlp, x, routing, dtype); Tensor more = run(mlp.with(pool), x, routing, dtype)) {
+                    try (Tensor out = run(mlp, x, routing, dtype);
+                            Tensor more = run(mlp.with(pool), x, routing, dtype)) {
                         assertEquals(-1, out.segment().mismatch(more.segment()), "the same bits for three threads");
                         double small = inter == 1 ? 4 : 1.2; // few values, so the average may be above the expected one
                         assertTrue(ExpertLayer.calcDiff(same, ExpertLayer.rows(out)) < small * AGAINST_SAME_WEIGHTS);
