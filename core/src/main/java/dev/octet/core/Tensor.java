@@ -302,6 +302,10 @@ public final class Tensor implements AutoCloseable {
         return !closed && storage.isAlive();
     }
 
+    Storage storage() {
+        return storage;
+    }
+
     private void checkOpen() {
         if (closed) {
             throw new IllegalStateException("tensor " + dtype + " " + shape + " is closed");

@@ -5,6 +5,7 @@ import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.core.TensorAccess;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.spi.Fp8Backend;
 import java.util.Arrays;
@@ -93,8 +94,8 @@ public final class Fp8 {
         }
         requireShape("target", target, source.shape());
         requireDevice("target", target, source.device());
-        requireOpen("source", source);
-        requireOpen("target", target);
+        TensorAccess.readable("source", source);
+        TensorAccess.writable("target", target);
         backendFor(source.device()).cast(source, target, overflow, execution());
     }
 
@@ -145,8 +146,8 @@ public final class Fp8 {
         requireFloat("source", source);
         requireShape("target.codes", target.codes(), source.shape());
         requireDevice("target", target.codes(), source.device());
-        requireOpen("source", source);
-        requireOpen("target", target);
+        TensorAccess.readable("source", source);
+        requireWritable("target", target);
         backendFor(source.device()).quantize(source, target, execution());
     }
 
@@ -184,8 +185,8 @@ public final class Fp8 {
         requireFloat("target", target);
         requireShape("target", target, source.codes().shape());
         requireDevice("target", target, source.device());
-        requireOpen("source", source);
-        requireOpen("target", target);
+        requireReadable("source", source);
+        TensorAccess.writable("target", target);
         backendFor(source.device()).dequantize(source, target, execution());
     }
 
@@ -221,8 +222,8 @@ public final class Fp8 {
     public void requantize(ScaledTensor source, ScaledTensor target) {
         requireShape("target.codes", target.codes(), source.codes().shape());
         requireDevice("target", target.codes(), source.device());
-        requireOpen("source", source);
-        requireOpen("target", target);
+        requireReadable("source", source);
+        requireWritable("target", target);
         backendFor(source.device()).requantize(source, target, execution());
     }
 
@@ -284,7 +285,7 @@ public final class Fp8 {
         requireShape("d", d, Shape.of(a.rows(), b.rows()));
         requireDevice("d", d, a.device());
         requireEpilogue(epilogue, a, b);
-        requireOpen("d", d);
+        TensorAccess.writable("d", d);
         backendFor(a.device()).gemm(a, b, d, epilogue, execution());
     }
 
@@ -307,7 +308,7 @@ public final class Fp8 {
         requireShape("d.codes", d.codes(), Shape.of(a.rows(), b.rows()));
         requireDevice("d", d.codes(), a.device());
         requireEpilogue(epilogue, a, b);
-        requireOpen("d", d);
+        requireWritable("d", d);
         backendFor(a.device()).gemm(a, b, d, epilogue, execution());
     }
 
@@ -330,8 +331,8 @@ public final class Fp8 {
                     + "; supported are (BLOCK_1X128, BLOCK_128X128), (BLOCK_1X128, BLOCK_1X128), (ROW, ROW) and"
                     + " (TENSOR, TENSOR); a matrix quantised BLOCK_128X1 is passed as its transpose()");
         }
-        requireOpen("a", a);
-        requireOpen("b", b);
+        requireReadable("a", a);
+        requireReadable("b", b);
     }
 
     // ---------------------------------------------------------------------------------------------- grouped GEMM
@@ -418,13 +419,13 @@ public final class Fp8 {
         if (addend != null) {
             requireShape("epilogue.addend", addend, Shape.of(a.rows(), b.rows()));
             requireDevice("epilogue.addend", addend, a.device());
-            requireOpen("epilogue.addend", addend);
+            TensorAccess.readable("epilogue.addend", addend);
         }
         Tensor bias = e.bias();
         if (bias != null) {
             requireShape("epilogue.bias", bias, Shape.of(b.rows()));
             requireDevice("epilogue.bias", bias, a.device());
-            requireOpen("epilogue.bias", bias);
+            TensorAccess.readable("epilogue.bias", bias);
         }
     }
 
@@ -460,14 +461,13 @@ public final class Fp8 {
         }
     }
 
-    static void requireOpen(String name, Tensor t) {
-        if (!t.isOpen()) {
-            throw new IllegalStateException(name + " is closed: " + t);
-        }
+    private static void requireReadable(String name, ScaledTensor t) {
+        TensorAccess.readable(name + ".codes", t.codes());
+        TensorAccess.readable(name + ".scales", t.scales());
     }
 
-    static void requireOpen(String name, ScaledTensor t) {
-        requireOpen(name + ".codes", t.codes());
-        requireOpen(name + ".scales", t.scales());
+    private static void requireWritable(String name, ScaledTensor t) {
+        TensorAccess.writable(name + ".codes", t.codes());
+        TensorAccess.writable(name + ".scales", t.scales());
     }
 }

@@ -3,6 +3,7 @@ package dev.octet.fp8;
 import dev.octet.core.DType;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.core.TensorAccess;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -67,7 +68,7 @@ final class GroupedArguments {
         Fp8.requireOutput("d", d.dtype());
         Fp8.requireShape("d", d, Shape.of(a.rows(), n));
         Fp8.requireDevice("d", d, a.device());
-        Fp8.requireOpen("d", d);
+        TensorAccess.writable("d", d);
     }
 
     static void requireKGroups(ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d, @Nullable Tensor addend) {
@@ -89,14 +90,14 @@ final class GroupedArguments {
         Shape shape = Shape.of(offsets.length - 1, a.rows(), b.rows());
         Fp8.requireShape("d", d, shape);
         Fp8.requireDevice("d", d, a.device());
-        Fp8.requireOpen("d", d);
+        TensorAccess.writable("d", d);
         if (addend != null) {
             if (addend.dtype() != DType.F32 && addend.dtype() != DType.BF16) {
                 throw new IllegalArgumentException("addend is " + addend.dtype() + ", it must be F32 or BF16");
             }
             Fp8.requireShape("addend", addend, shape);
             Fp8.requireDevice("addend", addend, a.device());
-            Fp8.requireOpen("addend", addend);
+            TensorAccess.readable("addend", addend);
         }
     }
 }

@@ -5,6 +5,7 @@ import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.core.TensorAccess;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.spi.Backends;
 import dev.octet.mla.spi.MlaBackend;
@@ -402,28 +403,15 @@ public final class Mla {
         }
     }
 
-    /** Kernels go by addresses, where nothing would notice that memory belongs to another thread's confined arena. */
     static void requireAccess(String name, @Nullable Tensor t) {
-        if (t != null && t.device().equals(Device.CPU) && !t.segment().isAccessibleBy(Thread.currentThread())) {
-            throw new WrongThreadException(name + " is in the memory of a confined arena, which belongs to another"
-                    + " thread");
+        if (t != null) {
+            TensorAccess.readable(name, t);
         }
     }
 
-    /** Kernels go by addresses, where a write to a mapping that is read-only would end the process. */
     static void requireWritable(String name, @Nullable Tensor t) {
-        if (t == null) {
-            return;
-        }
-        requireAccess(name, t);
-        if (t.device().equals(Device.CPU) && t.segment().isReadOnly()) {
-            throw new IllegalArgumentException(name + " is read-only, it is to be written");
-        }
-        for (int d = 0; d < t.shape().rank(); d++) {
-            if (t.stride(d) == 0 && t.dim(d) > 1) {
-                throw new IllegalArgumentException(name + " is " + t + " with stride 0 in dimension " + d
-                        + ", its elements must lie in places of their own");
-            }
+        if (t != null) {
+            TensorAccess.writable(name, t);
         }
     }
 }

@@ -5,6 +5,7 @@ import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.core.TensorAccess;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaledTensor;
@@ -92,6 +93,7 @@ public final class Moe {
                     + " takes [experts, " + hidden.dim(1) + "]");
         }
         requireType("out", out, DType.F32, Shape.of(hidden.dim(0), weight.dim(0)));
+        TensorAccess.writable("out", out);
         requireDevice(hidden.device(), "weight", weight);
         requireDevice(hidden.device(), "out", out);
         on(hidden.device()).routerLogits(hidden, weight, out, execution());
@@ -172,13 +174,15 @@ public final class Moe {
             throw new IllegalArgumentException("logits is " + logits.dtype() + " " + logits.shape()
                     + ", it must be F32 [tokens, " + config.experts() + "]");
         }
-        requireOpen("logits", logits);
+        TensorAccess.readable("logits", logits);
     }
 
     private static void requireRouting(Tensor logits, GateConfig config, Routing out) {
         Shape shape = Shape.of(logits.dim(0), config.topK());
         requireType("out.experts", out.experts(), DType.I32, shape);
+        TensorAccess.writable("out.experts", out.experts());
         requireType("out.weights", out.weights(), DType.F32, shape);
+        TensorAccess.writable("out.weights", out.weights());
         requireDevice(logits.device(), "out", out.experts());
     }
 
@@ -211,6 +215,7 @@ public final class Moe {
         requireFloat("tokens", tokens, 2);
         requireType("tokens", tokens, tokens.dtype(), Shape.of(permutation.tokens(), tokens.dim(1)));
         requireType("out", out, tokens.dtype(), Shape.of(permutation.positions(), tokens.dim(1)));
+        TensorAccess.writable("out", out);
         requireDevice(tokens.device(), "out", out);
         requireWeights(permutation, tokens.device(), weights);
         on(tokens.device()).expand(permutation, tokens, weights, out, execution());
@@ -237,8 +242,9 @@ public final class Moe {
         requireType("tokens.codes", tokens.codes(), tokens.format(),
                 Shape.of(permutation.tokens(), tokens.columns()));
         requireType("out.codes", out.codes(), tokens.format(), Shape.of(permutation.positions(), tokens.columns()));
-        requireOpen("tokens.scales", tokens.scales());
-        requireOpen("out.scales", out.scales());
+        TensorAccess.writable("out.codes", out.codes());
+        TensorAccess.readable("tokens.scales", tokens.scales());
+        TensorAccess.writable("out.scales", out.scales());
         requireDevice(tokens.device(), "out", out.codes());
         on(tokens.device()).expand(permutation, tokens, out, execution());
     }
@@ -259,6 +265,7 @@ public final class Moe {
         requireFloat("out", out, 2);
         requireType("rows", rows, rows.dtype(), Shape.of(permutation.positions(), rows.dim(1)));
         requireType("out", out, out.dtype(), Shape.of(permutation.tokens(), rows.dim(1)));
+        TensorAccess.writable("out", out);
         requireDevice(rows.device(), "out", out);
         requireWeights(permutation, rows.device(), weights);
         on(rows.device()).reduce(permutation, rows, weights, out, execution());
@@ -281,6 +288,7 @@ public final class Moe {
         requireType("rows", rows, rows.dtype(), Shape.of(permutation.positions(), rows.dim(1)));
         requireType("gradient", gradient, gradient.dtype(), Shape.of(permutation.tokens(), rows.dim(1)));
         requireType("out", out, DType.F32, Shape.of(permutation.tokens(), permutation.topK()));
+        TensorAccess.writable("out", out);
         requireDevice(rows.device(), "gradient", gradient);
         requireDevice(rows.device(), "out", out);
         on(rows.device()).weightGradients(permutation, rows, gradient, out, execution());
@@ -348,7 +356,7 @@ public final class Moe {
             throw new IllegalArgumentException(
                     name + " has shape " + t.shape() + ", it must have " + rank + " dimensions");
         }
-        requireOpen(name, t);
+        TensorAccess.readable(name, t);
     }
 
     private static void requireType(String name, Tensor t, DType dtype, Shape shape) {
@@ -356,13 +364,7 @@ public final class Moe {
             throw new IllegalArgumentException(
                     name + " is " + t.dtype() + " " + t.shape() + ", it must be " + dtype + " " + shape);
         }
-        requireOpen(name, t);
-    }
-
-    private static void requireOpen(String name, Tensor t) {
-        if (!t.isOpen()) {
-            throw new IllegalStateException(name + " is closed: " + t);
-        }
+        TensorAccess.readable(name, t);
     }
 
     private static void requireDevice(Device expected, String name, Tensor t) {
