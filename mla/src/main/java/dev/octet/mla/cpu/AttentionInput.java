@@ -38,6 +38,13 @@ interface AttentionInput {
     int place(int dim);
 
     /**
+     * Brings the keys and values of some tokens into the second-level cache, if that is worth a pass of its own.
+     *
+     * @return anything, to be kept so that the loads are not optimised away
+     */
+    int touch(int sequence, int group, int token, int tokens);
+
+    /**
      * Reads the key and value of a token.
      *
      * @param k where the key goes

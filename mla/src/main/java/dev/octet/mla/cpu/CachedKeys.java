@@ -100,6 +100,31 @@ final class CachedKeys implements AttentionInput {
     }
 
     @Override
+    public int touch(int sequence, int group, int token, int tokens) {
+        int[] table = latents.tables()[sequence];
+        int touched = 0;
+        int end = token + tokens;
+        while (token < end) {
+            int page = token / pageSize;
+            int slot = token - page * pageSize;
+            int run = Math.min(pageSize - slot, end - token);
+            long from = address + ((long) table[page] * pageSize + slot) * bytesPerToken;
+            touched += touch(from, from + (long) run * bytesPerToken);
+            token += run;
+        }
+        return touched;
+    }
+
+    /** Loads something from each line, in order: the hardware's stream then runs ahead at the memory's speed. */
+    private static int touch(long from, long end) {
+        int sum = 0;
+        for (long at = from; at <= end - 4; at += 64) {
+            sum += ALL.get(ValueLayout.JAVA_INT_UNALIGNED, at);
+        }
+        return sum;
+    }
+
+    @Override
     public void loadKey(int sequence, int group, int token, float[] k, float[] v, int slot) {
         int page = token / pageSize;
         long index = (long) latents.tables()[sequence][page] * pageSize + (token - page * pageSize);

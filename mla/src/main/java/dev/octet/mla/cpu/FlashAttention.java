@@ -68,6 +68,8 @@ final class FlashAttention {
     private final float factor;
 
     private int units;
+    /** Nobody reads it. */
+    private int touched;
     /** Where each dimension of a key lies in packed queries and in chunks. */
     private int[] places = new int[0];
     private int[] table = new int[0];
@@ -312,6 +314,7 @@ final class FlashAttention {
         int step = chunks == 0 ? 1 : roundUp(Math.ceilDiv(to - from, chunks), AttentionKernels.KEY_STEP);
         for (int key = from; key < to; key += step) {
             int keys = Math.min(step, to - key);
+            touched = in.touch(table[u + SEQUENCE], table[u + GROUP], key, keys);
             for (int j = 0; j < keys; j++) {
                 in.loadKey(table[u + SEQUENCE], table[u + GROUP], key + j, k, v, j);
             }

@@ -88,6 +88,11 @@ final class TensorKeys implements AttentionInput {
     }
 
     @Override
+    public int touch(int sequence, int group, int token, int tokens) {
+        return 0; // rows of one head are short and far apart: there is no stream
+    }
+
+    @Override
     public void loadKey(int sequence, int group, int token, float[] k, float[] v, int slot) {
         long at = firstKey[sequence] + token;
         keys.loadKey(kernels, at, group, dims, k, slot, 0);
