@@ -322,7 +322,8 @@ public final class Moe {
                     "out has granularity " + out.scaling().granularity() + ", it must be BLOCK_1X128");
         }
         requireType("out.codes", out.codes(), DType.F8_E4M3, Shape.of(gateUp.dim(0), out.columns()));
-        requireOpen("out.scales", out.scales());
+        TensorAccess.writable("out.codes", out.codes());
+        TensorAccess.writable("out.scales", out.scales());
         requireUnitStride("gateUp", gateUp);
         requireUnitStride("out.codes", out.codes());
         requireDevice(gateUp.device(), "out", out.codes());
