@@ -1,5 +1,6 @@
 package dev.octet.benchmarks.jmh;
 
+import dev.octet.core.Tensor;
 import dev.octet.moe.Routing;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -19,6 +20,17 @@ public class MoeBenchmark {
      */
     @Benchmark
     public Routing gate(MoeGate s) {
+        return s.run();
+    }
+
+    /**
+     * A layer's experts, from hidden states to hidden states.
+     *
+     * @param s the operands
+     * @return what the layer makes of the tokens
+     */
+    @Benchmark
+    public Tensor layer(MoeLayer s) {
         return s.run();
     }
 }

@@ -48,6 +48,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double GROUPED_OF_READ = 0.8;
     /** The way of rows to experts and back, of the copy bandwidth. */
     static final double PERMUTE_OF_COPY = 0.6;
+    /** The experts of a layer on one token, of the read bandwidth. */
+    static final double LAYER_OF_READ = 0.75;
     /** Until the first result of a fresh JVM. */
     static final double STARTUP_SECONDS = 2;
     /** Bytes allocated per call of an operation of Octet: about none. */
@@ -96,6 +98,11 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 case "mla.absorb" -> {
                     if (Long.valueOf(1).equals(r.params().get("tokens"))) {
                         bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), ABSORB_OF_READ));
+                    }
+                }
+                case "moe.layer" -> {
+                    if (Long.valueOf(1).equals(r.params().get("tokens"))) {
+                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), LAYER_OF_READ));
                     }
                 }
                 case "moe.gate" -> {
@@ -166,7 +173,7 @@ public record Bar(String of, String measure, double value, double bar, boolean a
             case "mla.absorb" -> String.format(Locale.ROOT, " %s, %s token", r.params().get("weight"),
                     r.params().get("tokens"));
             case "mla.compress" -> String.format(Locale.ROOT, " %sx%s", r.params().get("n"), r.params().get("k"));
-            case "moe.gate" -> String.format(Locale.ROOT, " %s tokens", r.params().get("tokens"));
+            case "moe.gate", "moe.layer" -> String.format(Locale.ROOT, " %s tokens", r.params().get("tokens"));
             default -> " " + r.params().get("dtype");
         };
         return r.benchmark() + sizes + ", " + r.threads() + (r.threads() == 1 ? " thread" : " threads");

@@ -67,7 +67,8 @@ public record Case(String method, Map<String, String> params) {
 
     /** Whether this measures what others, or others of Octet's operations, take for the same work. */
     boolean isPeer() {
-        return method.startsWith("TorchBenchmark.") || method.startsWith("DensePeerBenchmark.");
+        return method.startsWith("TorchBenchmark.") || method.startsWith("DensePeerBenchmark.")
+                || method.startsWith("DenseLayerPeerBenchmark.");
     }
 
     /** How many of Octet's operations are called one after the other in what is measured as one. */
@@ -75,6 +76,8 @@ public record Case(String method, Map<String, String> params) {
         return switch (method) {
             case "MlaBenchmark.compress" -> 6;
             case "GroupedBenchmark.gemm" -> Math.toIntExact(number("groups"));
+            // Two products for each expert with tokens, and seven operations on all tokens together.
+            case "MoeBenchmark.layer" -> Math.toIntExact(7 + 2 * ExpertsWork.active(number("tokens")));
             default -> 1;
         };
     }

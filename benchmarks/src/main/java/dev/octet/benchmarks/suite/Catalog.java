@@ -103,6 +103,9 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
             cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
         }
         moe(most, cases);
+        for (int tokens : quick ? List.of(1) : List.of(1, 256)) {
+            cases.add(Case.of("MoeBenchmark.layer", "backend", backend, "threads", most, "tokens", tokens));
+        }
         return cases;
     }
 

@@ -81,6 +81,9 @@ public record Limits(double flops, double read, double copied) {
                             c.number("n"), "k", c.number("k")));
             case "MoeBenchmark.gate" -> List.of(Case.of("TorchBenchmark.gate", "threads", c.threads(), "tokens",
                     c.number("tokens")));
+            case "MoeBenchmark.layer" -> c.number("tokens") < MANY_ROWS ? List.of()
+                    : List.of(Case.of("DenseLayerPeerBenchmark.layer", "threads", c.threads(), "tokens",
+                            c.number("tokens")));
             default -> List.of();
         };
     }
@@ -114,6 +117,7 @@ public record Limits(double flops, double read, double copied) {
      */
     public static String peerKind(Case peer) {
         return switch (peer.method()) {
+            case "DenseLayerPeerBenchmark.layer" -> "dense layer of Octet with as many active parameters";
             case "DensePeerBenchmark.gemm" -> "dense GEMM of Octet, as many rows and one B";
             case "TorchBenchmark.matmul" -> "LibTorch " + type(peer) + " matmul";
             case "TorchBenchmark.attention" -> "LibTorch " + type(peer) + " "

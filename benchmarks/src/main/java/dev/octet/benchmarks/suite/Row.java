@@ -55,6 +55,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
                     : c.method().startsWith("GroupedBenchmark.") ? grouped(c, m.nanos(), limits, peer)
                     : c.method().startsWith("PermuteBenchmark.") ? permute(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.gate") ? gate(c, m.nanos(), limits, peer)
+                    : c.method().equals("MoeBenchmark.layer") ? layer(c, m.nanos(), limits, peer)
                     : mla(c, m.nanos(), limits, peer);
         }
         Measurement jvm = all.get(Limits.probes(c).getFirst());
@@ -100,6 +101,18 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
             return weights(c, params, groups * weightBytes(c), nanos, limits, peer);
         }
         double work = 2.0 * Limits.groupedRows(c) * n * k;
+        return new Row(c.name(), c.text("backend"), c.threads(), params, work / nanos, "GFLOP/s", limits.flops(),
+                Limits.PEAK, work / peer.nanos(), peer.kind());
+    }
+
+    /** With one token the weights' bytes, with many the arithmetic of all projections. */
+    private static Row layer(Case c, double nanos, Limits limits, Peer peer) {
+        long tokens = c.number("tokens");
+        Map<String, Object> params = params("tokens", tokens);
+        if (tokens < Limits.MANY_ROWS) {
+            return weights(c, params, ExpertsWork.weightBytes(tokens), nanos, limits, peer);
+        }
+        double work = ExpertsWork.flops(tokens);
         return new Row(c.name(), c.text("backend"), c.threads(), params, work / nanos, "GFLOP/s", limits.flops(),
                 Limits.PEAK, work / peer.nanos(), peer.kind());
     }

@@ -54,7 +54,7 @@ class CatalogTest {
         assertTrue(quick.names().containsAll(List.of("gemm.fprop", "gemm.dgrad", "gemm.wgrad", "gemm.row",
                 "gemm.tensor",
                 "quantize.1x128", "quantize.128x128", "dequantize.1x128", "cast.e4m3", "startup.gemm",
-                "mla.decode", "mla.prefill", "mla.compress", "mla.absorb", "moe.gate",
+                "moe.layer", "mla.decode", "mla.prefill", "mla.compress", "mla.absorb", "moe.gate",
                 "gemm.grouped", "moe.permute", "moe.reduce")),
                 () -> quick.names().toString());
         assertTrue(quick.cases().size() < 46, () -> quick.cases().size() + " cases");

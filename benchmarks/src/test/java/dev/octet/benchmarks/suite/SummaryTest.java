@@ -234,6 +234,21 @@ class SummaryTest {
     }
 
     @Test
+    void aLayerOfExpertsIsWeightBytesOrWork() {
+        Case one = Case.of("MoeBenchmark.layer", "backend", "cpu", "threads", 2, "tokens", 1);
+        int blocks = 22 * 16 + 16 * 11; // six experts, and the shared ones, which are as wide as two
+        Row row = Row.of(withProbes(one, 8 * (3 * 1408 * 2048 + 4 * blocks))).getFirst();
+        assertEquals("moe.layer", row.benchmark());
+        assertEquals("GB/s", row.unit());
+        assertEquals(1, row.value(), 1e-9);
+        Case many = Case.of("MoeBenchmark.layer", "backend", "cpu", "threads", 2, "tokens", 256);
+        row = Row.of(withProbes(many, 1_000_000)).getFirst();
+        assertEquals("GFLOP/s", row.unit());
+        assertEquals(256 * 8 * 2 * 3 * 1408 * 2048.0 / 1_000_000, row.value(), 1e-6);
+        assertEquals(256, Limits.peers(many).getFirst().number("tokens"));
+    }
+
+    @Test
     void aGateIsTokens() {
         Case c = Case.of("MoeBenchmark.gate", "backend", "cpu", "threads", 2, "tokens", 4096);
         Row row = Row.of(withProbes(c, 4096 * 125)).getFirst();
