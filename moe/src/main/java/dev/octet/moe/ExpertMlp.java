@@ -3,6 +3,7 @@ package dev.octet.moe;
 import dev.octet.core.DType;
 import dev.octet.core.Device;
 import dev.octet.core.Tensor;
+import dev.octet.core.TensorAccess;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.NativeMemory;
 import dev.octet.fp8.Epilogue;
@@ -110,6 +111,7 @@ public final class ExpertMlp {
         requireOpen("routing.experts", routing.experts().isOpen());
         requireOpen("routing.weights", routing.weights().isOpen());
         requireOpen("weights", weights.isOpen());
+        TensorAccess.writable("out", out);
         TokenPermutation p = TokenPermutation.of(routing, weights.experts(), 1);
         Active active = Active.of(p, weights);
         if (hidden.dim(0) == 0) {
