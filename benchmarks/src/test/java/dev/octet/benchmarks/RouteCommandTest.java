@@ -23,7 +23,8 @@ class RouteCommandTest {
     private static final String V3 = """
             {"hidden_size": 7168, "num_hidden_layers": 61, "n_routed_experts": 256, "n_shared_experts": 1,
              "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "topk_method": "noaux_tc",
-             "scoring_func": "sigmoid", "rope_scaling": {"type": "yarn", "n_group": 3}, "quantization_config": null}
+             "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.5,
+             "rope_scaling": {"type": "yarn", "n_group": 3}, "quantization_config": null}
             """;
 
     private final StringWriter out = new StringWriter();
@@ -116,8 +117,9 @@ class RouteCommandTest {
         Path file = Files.writeString(folder.resolve("config.json"), V3);
         assertEquals(0, run("--config", file.toString(), "--tokens", "10"), err::toString);
         assertEquals(List.of("5.295", "3.629"), row("expected"));
-        Files.writeString(file, V3.replace("noaux_tc", "greedy"));
-        assertEquals(0, run("--config", file.toString(), "--tokens", "10"), "groups that are passed over");
+        Files.writeString(file, V3.replace("noaux_tc", "greedy").replace("\"n_group\": 8", "\"n_group\": 1")
+                .replace("\"topk_group\": 4", "\"topk_group\": 1"));
+        assertEquals(0, run("--config", file.toString(), "--tokens", "10"), err::toString);
         assertEquals(List.of("5.295"), row("expected"));
         Files.writeString(file, "{\"hidden_size\": 4096, \"num_hidden_layers\": 32, \"num_local_experts\": 8, "
                 + "\"num_experts_per_tok\": 2}");
@@ -161,7 +163,7 @@ class RouteCommandTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = ';', value = {"n_routed_experts; x; n_routed_experts is missing",
-        "\"n_group\": 8; \"n_group\": 7; groups is 7", "\"num_experts_per_tok\": 8; \"num_experts_per_tok\": 0;"
+        "\"n_group\": 8; \"n_group\": 7; n_group is 7", "noaux_tc; greedy; topk_method is 'greedy'", "\"num_experts_per_tok\": 8; \"num_experts_per_tok\": 0;"
                 + "num_experts_per_tok is 0", "256; 25.6; byte", "256; 100000000; more than 1024 of 65536",
         "hidden_size; n_group; n_group occurs twice", "null}; null}}; something follows",
         "\"sigmoid\"; 3; byte", "num_hidden_layers; layers; num_hidden_layers is missing"})
