@@ -5,10 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.octet.core.DType;
-import dev.octet.core.Device;
+import dev.octet.core.Elsewhere;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
-import dev.octet.core.spi.Storage;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -189,14 +188,15 @@ class GemmRefusalTest {
         ScaledTensor a = zeros(4, 200, A);
         ScaledTensor b = zeros(6, 200, W);
         Layout.Placed d = output(DType.F32, 4, 6);
-        ScaledTensor far = new ScaledTensor(elsewhere(DType.F8_E4M3, 6, 200), elsewhere(DType.F32, 1, 2), W);
+        ScaledTensor far = new ScaledTensor(Elsewhere.tensor(DType.F8_E4M3, 6, 200),
+                Elsewhere.tensor(DType.F32, 1, 2), W);
         illegal("b is on cuda:0, it must be on cpu", a, far, d, Epilogue.NONE);
         illegal("epilogue.addend is on cuda:0, it must be on cpu", a, b, d,
-                Epilogue.NONE.withAddend(elsewhere(DType.F32, 4, 6)));
+                Epilogue.NONE.withAddend(Elsewhere.tensor(DType.F32, 4, 6)));
         illegal("epilogue.bias is on cuda:0, it must be on cpu", a, b, d,
-                Epilogue.NONE.withBias(elsewhere(DType.F32, 1, 6).reshape(6)));
+                Epilogue.NONE.withBias(Elsewhere.tensor(DType.F32, 1, 6).reshape(6)));
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
-                () -> Fp8.auto().gemm(a, b, elsewhere(DType.F32, 4, 6), Epilogue.NONE));
+                () -> Fp8.auto().gemm(a, b, Elsewhere.tensor(DType.F32, 4, 6), Epilogue.NONE));
         assertTrue(e.getMessage().startsWith("d is on cuda:0, it must be on cpu"), e.getMessage());
         e = assertThrows(IllegalArgumentException.class, () -> new ScaledTensor(far.codes(), b.scales(), W));
         assertTrue(e.getMessage().startsWith("scales are on cpu, codes on cuda:0"), e.getMessage());
@@ -206,10 +206,12 @@ class GemmRefusalTest {
     @ParameterizedTest
     @MethodSource("dev.octet.fp8.TestedBackends#names")
     void wrongBackend(String backend) {
-        ScaledTensor a = new ScaledTensor(elsewhere(DType.F8_E4M3, 4, 200), elsewhere(DType.F32, 4, 2), A);
-        ScaledTensor b = new ScaledTensor(elsewhere(DType.F8_E4M3, 6, 200), elsewhere(DType.F32, 1, 2), W);
+        ScaledTensor a = new ScaledTensor(Elsewhere.tensor(DType.F8_E4M3, 4, 200),
+                Elsewhere.tensor(DType.F32, 4, 2), A);
+        ScaledTensor b = new ScaledTensor(Elsewhere.tensor(DType.F8_E4M3, 6, 200),
+                Elsewhere.tensor(DType.F32, 1, 2), W);
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class,
-                () -> Fp8.on(backend).gemm(a, b, elsewhere(DType.F32, 4, 6), Epilogue.NONE));
+                () -> Fp8.on(backend).gemm(a, b, Elsewhere.tensor(DType.F32, 4, 6), Epilogue.NONE));
         assertTrue(e.getMessage().startsWith("backend " + backend + " takes tensors on CPU"), e.getMessage());
     }
 
@@ -217,46 +219,5 @@ class GemmRefusalTest {
     void unknownBackend() {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> Fp8.on("abacus"));
         assertTrue(e.getMessage().startsWith("backend 'abacus' is not there; found: "), e.getMessage());
-    }
-
-    private static Tensor elsewhere(DType dtype, long rows, long columns) {
-        return Tensor.view(new Elsewhere(rows * columns * dtype.byteSize()), dtype, Shape.of(rows, columns),
-                new long[] {columns, 1}, 0);
-    }
-
-    /** Memory of a GPU that is not there: any use of it fails the test. */
-    private record Elsewhere(long byteSize) implements Storage {
-        @Override
-        public Device device() {
-            return Device.cuda(0);
-        }
-
-        @Override
-        public boolean isAlive() {
-            return true;
-        }
-
-        @Override
-        public void close() {}
-
-        @Override
-        public long address() {
-            throw new AssertionError("touched");
-        }
-
-        @Override
-        public MemorySegment segment() {
-            throw new AssertionError("touched");
-        }
-
-        @Override
-        public void read(long offset, MemorySegment target) {
-            throw new AssertionError("touched");
-        }
-
-        @Override
-        public void write(long offset, MemorySegment source) {
-            throw new AssertionError("touched");
-        }
     }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.octet.core.DType;
+import dev.octet.core.Elsewhere;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import java.lang.foreign.Arena;

@@ -1,16 +1,12 @@
-package dev.octet.mla;
+package dev.octet.core;
 
-import dev.octet.core.DType;
-import dev.octet.core.Device;
-import dev.octet.core.Shape;
-import dev.octet.core.Tensor;
 import dev.octet.core.spi.Storage;
 import java.lang.foreign.MemorySegment;
 
 /** Memory of a GPU that is not there: any use of it fails the test. */
-record Elsewhere(long byteSize) implements Storage {
-    /** A contiguous tensor in such memory. */
-    static Tensor tensor(DType dtype, long... dims) {
+public record Elsewhere(long byteSize) implements Storage {
+    /** {@return a contiguous tensor in such memory} */
+    public static Tensor tensor(DType dtype, long... dims) {
         long[] strides = new long[dims.length];
         long elements = 1;
         for (int d = dims.length - 1; d >= 0; d--) {
