@@ -62,9 +62,13 @@ public final class ExpertLayer implements TensorSource {
         return values;
     }
 
-    /** {@return the weights, quantised} */
+    /** {@return the weights, quantised with FP32 scales} */
     public ExpertWeights quantized() {
-        return ExpertWeights.read(new Checkpoint(this, ScaleFormat.F32), LAYER, experts.length);
+        return quantized(ScaleFormat.F32);
+    }
+
+    ExpertWeights quantized(ScaleFormat scales) {
+        return ExpertWeights.read(new Checkpoint(this, scales), LAYER, experts.length);
     }
 
     /** {@return what the weights are after quantisation, which is what a conversion of FP8 to BF16 gives, in FP32} */
@@ -93,15 +97,28 @@ public final class ExpertLayer implements TensorSource {
 
     /** {@return {@code 1 - 2 SUM xy / SUM (x^2 + y^2)}: 0 for equals} */
     public static double calcDiff(double[][] expected, float[][] actual) {
-        double product = 0;
+        double[][] wide = new double[actual.length][];
+        for (int i = 0; i < wide.length; i++) {
+            wide[i] = new double[actual[i].length];
+            for (int j = 0; j < wide[i].length; j++) {
+                wide[i][j] = actual[i][j];
+            }
+        }
+        return calcDiff(expected, wide);
+    }
+
+    /** {@return the same, from the differences, so that small ones keep their digits} */
+    static double calcDiff(double[][] expected, double[][] actual) {
+        double error = 0;
         double squares = 0;
         for (int i = 0; i < expected.length; i++) {
             for (int j = 0; j < expected[i].length; j++) {
-                product += expected[i][j] * actual[i][j];
-                squares += expected[i][j] * expected[i][j] + (double) actual[i][j] * actual[i][j];
+                double e = expected[i][j] - actual[i][j];
+                error += e * e;
+                squares += expected[i][j] * expected[i][j] + actual[i][j] * actual[i][j];
             }
         }
-        return squares == 0 ? 0 : 1 - 2 * product / squares;
+        return squares == 0 ? 0 : error / squares;
     }
 
     /** {@return what the reference makes of tokens} */
