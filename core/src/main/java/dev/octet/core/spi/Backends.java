@@ -143,8 +143,11 @@ public final class Backends<B extends Backend> {
         B chosen = null;
         StringBuilder reasons = new StringBuilder();
         for (B b : all) {
+            if (b.deviceKind() != kind) {
+                continue; // not even asked whether it can run: who has no tensor on a GPU needs no driver's answer
+            }
             Optional<String> why = unavailable(b);
-            if (b.deviceKind() == kind && why.isEmpty() && (chosen == null || b.priority() > chosen.priority())) {
+            if (why.isEmpty() && (chosen == null || b.priority() > chosen.priority())) {
                 chosen = b;
             }
             why.ifPresent(w -> reasons.append("; ").append(b.name()).append(": ").append(w));

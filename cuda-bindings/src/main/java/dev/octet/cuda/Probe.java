@@ -1,0 +1,63 @@
+package dev.octet.cuda;
+
+import dev.octet.cuda.driver.Driver;
+import dev.octet.cuda.driver.NativeDriver;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What came of the one attempt to reach a driver.
+ *
+ * @param devices the GPUs
+ * @param reason null, or why there are none
+ */
+record Probe(List<CudaDevice> devices, @Nullable String reason) {
+    /** Made when somebody first asks. */
+    static final Probe RESULT = probe();
+
+    private static Probe probe() {
+        if (Boolean.getBoolean("octet.cuda.disable")) {
+            return none("the system property octet.cuda.disable is set");
+        }
+        try {
+            return of(driver());
+        } catch (CudaException e) {
+            return none("the NVIDIA driver is there but does not start: " + e.getMessage());
+        } catch (LinkageError | RuntimeException | ReflectiveOperationException e) {
+            return none(rootMessage(e));
+        }
+    }
+
+    /** {@return the devices of a driver} */
+    static Probe of(Driver driver) {
+        int count = driver.deviceCount();
+        if (count == 0) {
+            return none("the NVIDIA driver reports no device: see nvidia-smi and CUDA_VISIBLE_DEVICES");
+        }
+        List<CudaDevice> devices = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            devices.add(new CudaDevice(driver, i));
+        }
+        return new Probe(List.copyOf(devices), null);
+    }
+
+    private static Driver driver() throws ReflectiveOperationException {
+        String name = System.getProperty("octet.cuda.driver");
+        return name == null ? new NativeDriver()
+                : (Driver) Class.forName(name).getDeclaredConstructor().newInstance();
+    }
+
+    private static Probe none(String reason) {
+        return new Probe(List.of(), reason);
+    }
+
+    /** A failed class initialiser wraps what happened. */
+    private static String rootMessage(Throwable e) {
+        Throwable root = e;
+        while (root.getCause() != null) {
+            root = root.getCause();
+        }
+        return root.getMessage() == null ? root.toString() : root.getMessage();
+    }
+}
