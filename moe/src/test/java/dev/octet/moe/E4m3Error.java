@@ -10,10 +10,10 @@ import java.util.function.DoubleUnaryOperator;
  * error's share of a value's energy is {@code 1 / (768 m^2)}.
  * <ul>
  *   <li>A scale that is a power of two leaves mantissas as they are. If the energy is spread evenly over the logarithm,
- *       the mean of {@code m^-2 = 4^-t} over t in 0..1 is {@code 3 / (4 ln 4)}, and q is {@code 1 / (2048 ln 2)}, 7.04e-4.
- *       Any smooth distribution that is wider than a few binades comes within a percent or two of that.
- *   <li>The scale {@code max / 448} has a block's largest value rounded to itself, and the largest ones, which have much
- *       of the energy, have mantissas just below 1.75 instead of anywhere: q is smaller, the more so the fewer values
+ *       the mean of {@code m^-2 = 4^-t} over t in 0..1 is {@code 3 / (4 ln 4)}, and q is {@code 1 / (2048 ln 2)}, which
+ *       is 7.04e-4. Any smooth distribution that is wider than a few binades comes within a percent or two of that.
+ *   <li>The scale {@code max / 448} has a block's largest value rounded to itself, and the largest, which have much of
+ *       the energy, have mantissas just below 1.75 instead of anywhere: q is smaller, the more so the fewer values
  *       share a scale and the heavier the tails are. {@link #ofBlock} integrates that.
  * </ul>
  * Values below 2^-6 after scaling, whose steps no longer shrink, are 2^-14 of the largest and play no part.

@@ -23,10 +23,10 @@ import org.junit.jupiter.params.provider.CsvSource;
  * A few experts at the dimensions of DeepSeek-V2-Lite and DeepSeek-V3: where the error of a layer comes from, each part
  * measured by itself and against {@link E4m3Error}, which derives it.
  *
- * <p>Two references. A checkpoint in FP8, such as DeepSeek-V3's, converted to BF16 and run in BF16: weights are the same
- * then, and {@code calc_diff} is below 1e-3, which is the bar. And a BF16 model whose weights are quantised here: four
- * roundings instead of two, whose sum is 2e-3; weights alone have 1.09e-3 of it, so that no activation format could bring
- * it below 1e-3.
+ * <p>Two references. A checkpoint in FP8, such as DeepSeek-V3's, converted to BF16 and run in BF16: weights are the
+ * same then, and {@code calc_diff} is below 1e-3, which is the bar. And a BF16 model whose weights are quantised here:
+ * four roundings instead of two, whose sum is 2e-3; weights alone have 1.09e-3 of it, so that no format of activations
+ * could bring it below 1e-3.
  */
 class ExpertMlpModelsTest {
     private static final Set<Rounding> NONE = EnumSet.noneOf(Rounding.class);

@@ -22,8 +22,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * A layer of experts against FP64 without quantisation. {@link E4m3Error} derives what to expect, here with so much room
- * as a small layer's few blocks of values need; {@link ExpertMlpModelsTest} has large ones.
+ * A layer of experts against FP64 without quantisation. {@link E4m3Error} derives what to expect, here with so much
+ * room as a small layer's few blocks of values need; {@link ExpertMlpModelsTest} has large ones.
  */
 @Tag("backend")
 class ExpertMlpTest {
