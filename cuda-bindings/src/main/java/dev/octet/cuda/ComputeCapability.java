@@ -25,11 +25,16 @@ public record ComputeCapability(int major, int minor) implements Comparable<Comp
      * @throws IllegalArgumentException if it is none
      */
     public static ComputeCapability of(String arch) {
+        int number = Integer.parseInt(checked(arch).replaceAll("[^0-9]", ""));
+        return new ComputeCapability(number / 10, number % 10);
+    }
+
+    /** {@return the same name, if it is one} */
+    static String checked(String arch) {
         if (!arch.matches("sm_[0-9]{2,3}[af]?")) {
             throw new IllegalArgumentException("arch is '" + arch + "', takes a name like sm_80 or sm_90a");
         }
-        int number = Integer.parseInt(arch.replaceAll("[^0-9]", ""));
-        return new ComputeCapability(number / 10, number % 10);
+        return arch;
     }
 
     /** {@return whether this is that generation and member or a later one} */

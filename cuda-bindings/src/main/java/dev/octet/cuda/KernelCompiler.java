@@ -1,38 +1,102 @@
 package dev.octet.cuda;
 
 import dev.octet.core.spi.Component;
+import dev.octet.cuda.driver.Compiler;
+import dev.octet.cuda.driver.Nvrtc;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * NVRTC, with a cache on disk in front of it. Needs neither a GPU nor a driver. Safe for use by several threads.
+ *
+ * <p>System properties: {@code octet.cuda.nvrtc=FILE} names the library; {@code octet.cuda.cache=FOLDER} the cache, which
+ * otherwise is {@code octet/cuda} in {@code XDG_CACHE_HOME} or {@code ~/.cache}, and {@code octet.cuda.cache=off} takes
+ * it away; {@code octet.cuda.lineinfo=true} puts line numbers into the machine code, for NVIDIA's tools.
  */
 public final class KernelCompiler {
-    private static final KernelCompiler SHARED = new KernelCompiler();
+    private static final KernelCompiler SHARED = new KernelCompiler(Nvrtc::new, new KernelCache(cacheFolder()));
 
     /**
      * A compiled program.
      *
      * @param image the machine code, a CUBIN
-     * @param log what NVRTC printed; empty if it came from the cache
+     * @param log what NVRTC printed: warnings, and registers, shared memory and spills of each kernel; empty if it came
+     *     from the cache
      * @param cached whether it came from the cache
      */
     public record Compiled(byte[] image, String log, boolean cached) {}
 
-    private KernelCompiler() {}
+    private final Supplier<Compiler> open;
+    private final KernelCache cache;
+    private @Nullable Compiler compiler;
+    private @Nullable String absent;
+
+    /**
+     * @param open opens the compiler when it is first needed; a linkage error becomes the reason why there is none
+     * @param cache what was compiled before
+     */
+    KernelCompiler(Supplier<Compiler> open, KernelCache cache) {
+        this.open = open;
+        this.cache = cache;
+    }
 
     /** {@return the compiler of this process} */
     public static KernelCompiler shared() {
         return SHARED;
     }
 
+    /** {@return empty if NVRTC can be used, else why not and what would help} */
+    public synchronized Optional<String> unavailable() {
+        if (compiler == null && absent == null) {
+            try {
+                compiler = open.get();
+            } catch (LinkageError | RuntimeException e) {
+                absent = e.getMessage() == null ? e.toString() : e.getMessage();
+            }
+        }
+        return Optional.ofNullable(absent);
+    }
+
+    private synchronized Compiler compiler() {
+        unavailable().ifPresent(why -> {
+            throw new IllegalStateException("kernels can't be compiled: " + why);
+        });
+        Compiler c = compiler;
+        if (c == null) {
+            throw new IllegalStateException("no compiler and no reason"); // one of both is set above
+        }
+        return c;
+    }
+
     /**
-     * {@return the options that every program is compiled with, for one architecture}
+     * {@return NVRTC's version, for example {@code 13.0}}
      *
+     * @throws IllegalStateException if there is no NVRTC here; the message has the reason
+     */
+    public String version() {
+        return compiler().version();
+    }
+
+    /**
+     * {@return the options that a program is compiled with}
+     *
+     * @param source the program, whose own options come last
      * @param arch for example {@code sm_90a}
      */
-    public static List<String> commonOptions(String arch) {
-        return List.of("--gpu-architecture=" + arch, "--std=c++20", "--device-as-default-execution-space",
-                "--device-int128");
+    public static List<String> options(KernelSource source, String arch) {
+        List<String> options = new ArrayList<>();
+        options.add("--gpu-architecture=" + ComputeCapability.checked(arch));
+        options.add("--std=c++20");
+        options.add("--ptxas-options=-v"); // only prints
+        if (Boolean.getBoolean("octet.cuda.lineinfo")) {
+            options.add("--generate-line-info");
+        }
+        options.addAll(source.options());
+        return options;
     }
 
     /**
@@ -45,10 +109,37 @@ public final class KernelCompiler {
      * @throws IllegalStateException if there is no NVRTC here; the message has the reason
      */
     public Compiled compile(KernelSource source, String arch) {
-        throw new IllegalStateException("no NVRTC here");
+        Compiler c = compiler();
+        List<String> options = options(source, arch);
+        String key = KernelCache.key(source, options, c.version());
+        Optional<byte[]> known = cache.read(key);
+        if (known.isPresent()) {
+            return new Compiled(known.get(), "", true);
+        }
+        Compiler.Result made = c.compile(source, options);
+        cache.write(key, made.image());
+        return new Compiled(made.image(), made.log(), false);
     }
 
+    private static @Nullable Path cacheFolder() {
+        String given = System.getProperty("octet.cuda.cache");
+        if (given != null) {
+            return given.equals("off") ? null : Path.of(given);
+        }
+        String xdg = System.getenv("XDG_CACHE_HOME");
+        Path caches = xdg != null && !xdg.isEmpty() ? Path.of(xdg) : Path.of(System.getProperty("user.home"), ".cache");
+        return caches.resolve("octet").resolve("cuda");
+    }
+
+    /** A row for the description of this machine. */
     Component.Path describe() {
-        return new Component.Path("cuda.nvrtc", "none", "");
+        Optional<String> why = unavailable();
+        if (why.isPresent()) {
+            return new Component.Path("cuda.nvrtc", "none", why.get());
+        }
+        Compiler c = compiler();
+        Path folder = cache.folder();
+        return new Component.Path("cuda.nvrtc", c.version() + ", " + c.file(),
+                folder == null ? "no cache" : "cache in " + folder);
     }
 }

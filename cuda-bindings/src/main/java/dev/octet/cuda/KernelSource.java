@@ -20,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param text the program
  * @param headers what {@code #include "NAME"} finds, by name
  * @param options more options for NVRTC, such as {@code -DTILE=128}; the common ones are
- *     {@link KernelCompiler#commonOptions}
+ *     in {@link KernelCompiler#options}
  */
 public record KernelSource(String name, String text, Map<String, String> headers, List<String> options) {
     /** Copies the headers and options. */

@@ -166,13 +166,7 @@ public final class NativeDriver implements Driver {
     }
 
     private static RuntimeException unexpected(Throwable t) {
-        if (t instanceof RuntimeException e) {
-            throw e;
-        }
-        if (t instanceof Error e) {
-            throw e;
-        }
-        return new IllegalStateException(t); // a downcall throws nothing that is checked
+        return NativeLibrary.unexpected(t);
     }
 
     // ---------------------------------------------------------------------------------------------- devices, contexts

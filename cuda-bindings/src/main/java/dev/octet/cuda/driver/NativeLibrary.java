@@ -61,9 +61,28 @@ public record NativeLibrary(String file, SymbolLookup symbols) {
                 default -> throw new IllegalArgumentException("arguments is '" + arguments + "', takes i, l, f, b");
             });
         }
-        FunctionDescriptor type = FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts.toArray(MemoryLayout[]::new));
+        return function(name, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts.toArray(MemoryLayout[]::new)));
+    }
+
+    /** {@return a function of a status whose result is the address of a text} */
+    MethodHandle functionOfText(String name) {
+        return function(name, FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT));
+    }
+
+    private MethodHandle function(String name, FunctionDescriptor type) {
         return Linker.nativeLinker().downcallHandle(
                 symbols.find(name).orElseThrow(() -> new UnsatisfiedLinkError(file + " has no function " + name
                         + ": it is older than what Octet needs")), type);
+    }
+
+    /** {@return what to throw for something that came out of a downcall, unless it can be thrown as it is} */
+    static RuntimeException unexpected(Throwable t) {
+        if (t instanceof RuntimeException e) {
+            throw e;
+        }
+        if (t instanceof Error e) {
+            throw e;
+        }
+        return new IllegalStateException(t); // a downcall throws nothing that is checked
     }
 }
