@@ -8,6 +8,7 @@ module dev.octet.core {
 
     exports dev.octet.core;
     exports dev.octet.core.cpu;
+    exports dev.octet.core.ffi;
     exports dev.octet.core.json;
     exports dev.octet.core.safetensors;
     exports dev.octet.core.spi;

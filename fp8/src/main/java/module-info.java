@@ -15,6 +15,7 @@ module dev.octet.fp8 {
     uses dev.octet.fp8.spi.Fp8Backend;
 
     provides dev.octet.fp8.spi.Fp8Backend with
+            dev.octet.fp8.ffm.NativeBackend,
             dev.octet.fp8.cpu.VectorBackend,
             dev.octet.fp8.cpu.ScalarBackend,
             dev.octet.fp8.reference.ReferenceBackend;

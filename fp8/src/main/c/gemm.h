@@ -1,0 +1,401 @@
+/*
+ * The GEMM, D = A * B^T with promotion every 128 of K, for any instruction set. A file that includes this one defines
+ * first, for its instruction set:
+ *
+ *   SUFFIX             the end of the functions' names
+ *   L                  lanes of a vector of FP32
+ *   U                  elements of K in a unit of 32 bits: 2 of BF16 or 1 of FP32, both of which hold every code exactly
+ *   vec, uvec          vectors of L sums, of L units
+ *   STEP               codes that are decoded at once
+ *   struct format      what decoding needs; format_of(format)
+ *   decode(codes, out, f)                STEP codes to STEP / (U * L) vectors of units, in order
+ *   dot(sum, a, b)     sum + a * b in each lane, for BF16 both products one after the other
+ *   zero, set1, load, store, mul, madd (fused), uload, ustore, uset1 (broadcast of a unit in memory), transpose (of L vectors),
+ *   total (adds the lanes in a fixed order)
+ *   V, C               vectors of rows and columns of the largest tile, C divisible by 2 and 3 if V is 4
+ *   RUN                tasks' decoded columns that fit in L1: a multiple of V * C
+ *
+ * Sums of a block are added up in FP32 from 0, multiplied with the product of the scales, and added to the running sums
+ * by one FMA: at most 127 + 2 + B - 1 roundings for a term, as the error bound wants. A NaN code becomes a NaN, an
+ * infinite one an infinity: IEEE arithmetic does the rest.
+ */
+#include <string.h>
+
+#include "codes.h"
+#include "finish.h"
+#include "fp8.h"
+
+#define JOIN2(a, b) a##_##b
+#define JOIN(a, b) JOIN2(a, b)
+#define NAME(f) JOIN(octet_fp8_##f, SUFFIX)
+#define INLINE static inline __attribute__((always_inline))
+
+/* Units of a block of 128. */
+enum { UNITS = FP8_BLOCK / U };
+/* Vectors that one step of decoding gives. */
+enum { STEP_VECS = STEP / (U * L) };
+
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* 128 codes to UNITS units. */
+INLINE void decode_block(const uint8_t *codes, uint32_t *units, struct format f) {
+    for (int s = 0; s < FP8_BLOCK; s += STEP) {
+        uvec x[STEP_VECS];
+        decode(codes + s, x, f);
+        for (int v = 0; v < STEP_VECS; v++) {
+            ustore(units + s / U + v * L, x[v]);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- few rows of A */
+
+/*
+ * Where the bytes of B are the limit. B is read once, decoded in registers and multiplied with all rows of A, which are
+ * decoded already; lanes run along K. The columns of a task are two streams, each through half of them, so that memory
+ * sees long sequential reads.
+ *
+ *   packed          units[row][blocks * UNITS]
+ *   packed_scales   float[block][ROWS]
+ */
+enum { ROWS = 8 };
+/* How far ahead of its use a byte of B is fetched. */
+enum { AHEAD = 2048 };
+
+OCTET_EXPORT void NAME(rows_pack)(const struct fp8_gemm *g) {
+    int64_t blocks = fp8_blocks(g);
+    struct format f = format_of(g->a.format);
+    for (int64_t i = 0; i < g->m; i++) {
+        uint32_t *to = (uint32_t *)g->packed + i * blocks * UNITS;
+        for (int64_t b = 0; b < blocks; b++) {
+            uint8_t codes[FP8_BLOCK] __attribute__((aligned(64)));
+            copy_block(&g->a, i, 1, b * FP8_BLOCK, min64(FP8_BLOCK, g->k - b * FP8_BLOCK), codes);
+            decode_block(codes, to + b * UNITS, f);
+            g->packed_scales[b * ROWS + i] = fp8_scale(&g->a, i, b);
+        }
+    }
+}
+
+/* One block of two rows of B with M rows of A. */
+INLINE void rows_block(int M, const uint32_t *a, int64_t a_stride, const uint8_t *b0, const uint8_t *b1,
+                       const float *scales_a, float scale0, float scale1, vec *sums, struct format f) {
+    vec part[2 * ROWS];
+    for (int i = 0; i < 2 * M; i++) {
+        part[i] = zero();
+    }
+#pragma GCC unroll 2
+    for (int s = 0; s < FP8_BLOCK; s += STEP) {
+        uvec x0[STEP_VECS], x1[STEP_VECS];
+        decode(b0 + s, x0, f);
+        decode(b1 + s, x1, f);
+#pragma GCC unroll 8
+        for (int v = 0; v < STEP_VECS; v++) {
+#pragma GCC unroll 8
+            for (int i = 0; i < M; i++) {
+                uvec y = uload(a + i * a_stride + s / U + v * L);
+                part[2 * i] = dot(part[2 * i], y, x0[v]);
+                part[2 * i + 1] = dot(part[2 * i + 1], y, x1[v]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < M; i++) {
+        vec s = set1(scales_a[i]);
+        sums[2 * i] = madd(part[2 * i], mul(s, set1(scale0)), sums[2 * i]);
+        sums[2 * i + 1] = madd(part[2 * i + 1], mul(s, set1(scale1)), sums[2 * i + 1]);
+    }
+}
+
+/* Two rows of B with M rows of A, from 0; result[2 * M]. */
+INLINE void rows_pair(int M, const struct fp8_gemm *g, int64_t row0, int64_t row1, const uint32_t *a,
+                      const float *scales_a, float *result, struct format f) {
+    int64_t blocks = fp8_blocks(g);
+    int64_t whole = g->k / FP8_BLOCK;
+    int64_t stride = blocks * UNITS;
+    const uint8_t *b0 = g->b.codes + row0 * g->b.row_stride;
+    const uint8_t *b1 = g->b.codes + row1 * g->b.row_stride;
+    vec sums[2 * ROWS];
+    for (int i = 0; i < 2 * M; i++) {
+        sums[i] = zero();
+    }
+    for (int64_t b = 0; b < whole; b++) {
+        const uint8_t *p0 = b0 + b * FP8_BLOCK, *p1 = b1 + b * FP8_BLOCK;
+        for (int line = 0; line < FP8_BLOCK; line += 64) {
+            __builtin_prefetch(p0 + AHEAD + line);
+            __builtin_prefetch(p1 + AHEAD + line);
+        }
+        rows_block(M, a + b * UNITS, stride, p0, p1, scales_a + b * ROWS, fp8_scale(&g->b, row0, b),
+                   fp8_scale(&g->b, row1, b), sums, f);
+    }
+    if (whole < blocks) {
+        uint8_t codes[2][FP8_BLOCK] __attribute__((aligned(64))) = {{0}, {0}};
+        memcpy(codes[0], b0 + whole * FP8_BLOCK, (size_t)(g->k - whole * FP8_BLOCK));
+        memcpy(codes[1], b1 + whole * FP8_BLOCK, (size_t)(g->k - whole * FP8_BLOCK));
+        rows_block(M, a + whole * UNITS, stride, codes[0], codes[1], scales_a + whole * ROWS,
+                   fp8_scale(&g->b, row0, whole), fp8_scale(&g->b, row1, whole), sums, f);
+    }
+    for (int i = 0; i < 2 * M; i++) {
+        result[i] = total(sums[i]);
+    }
+}
+
+#define ROWS_RANGE(M)                                                                                                  \
+    static void rows_range_##M(const struct fp8_gemm *g, int64_t from, int64_t count, int64_t row, float *work,       \
+                               struct format f) {                                                                      \
+        const uint32_t *a = (const uint32_t *)g->packed + row * fp8_blocks(g) * UNITS;                                 \
+        const float *scales_a = g->packed_scales + row;                                                                \
+        int64_t half = (count + 1) / 2;                                                                                \
+        for (int64_t i = 0; i < half; i++) {                                                                           \
+            int64_t other = min64(i + half, count - 1); /* with an odd count the last row, again */                    \
+            float result[2 * ROWS];                                                                                    \
+            rows_pair(M, g, from + i, from + other, a, scales_a, result, f);                                           \
+            for (int m = 0; m < M; m++) {                                                                              \
+                work[m * count + i] = result[2 * m];                                                                   \
+                work[m * count + other] = result[2 * m + 1];                                                           \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int m = 0; m < M; m++) {                                                                                  \
+            finish_row(g, row + m, from, work + m * count, count);                                                     \
+        }                                                                                                              \
+    }
+ROWS_RANGE(1)
+ROWS_RANGE(2)
+ROWS_RANGE(3)
+ROWS_RANGE(4)
+
+/*
+ * Columns [from, from + count) of D, of which A has up to 8 rows: up to 4 at a time, the second time from L2.
+ * work: float[4 * count]
+ */
+OCTET_EXPORT void NAME(rows)(const struct fp8_gemm *g, int64_t from, int64_t count, float *work) {
+    struct format f = format_of(g->b.format);
+    for (int64_t row = 0; row < g->m; row += 4) {
+        switch (min64(4, g->m - row)) {
+        case 1: rows_range_1(g, from, count, row, work, f); break;
+        case 2: rows_range_2(g, from, count, row, work, f); break;
+        case 3: rows_range_3(g, from, count, row, work, f); break;
+        default: rows_range_4(g, from, count, row, work, f); break;
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------ many rows of A */
+
+/*
+ * Where the arithmetic is the limit. A is decoded and transposed once into panels of up to V * L rows, lanes along the
+ * rows; a task decodes a block of its columns at a time, sweeps it with all panels of A, and keeps its running sums.
+ *
+ *   packed          units[block][panel][UNITS][rows of the panel]: block * padded + first row of the panel, times UNITS
+ *   packed_scales   float[block][padded]
+ *   padded          M rounded up to whole vectors; all panels but the last have V * L rows
+ *   work            float sums[panel][columns][rows of the panel], units decoded[RUN][UNITS], float scales[columns],
+ *                   float finished[L][columns]; columns rounded up to V * C
+ */
+enum { PANEL = V * L };
+enum { GROUP = V * C };
+
+static inline int64_t padded_rows(int64_t m) {
+    return (m + L - 1) / L * L;
+}
+
+static inline int64_t padded_columns(int64_t n) {
+    return (n + GROUP - 1) / GROUP * GROUP;
+}
+
+/* The constants by which Java sizes memory and cuts work, in the order of dev.octet.fp8.ffm.GemmLayout. */
+OCTET_EXPORT int64_t NAME(layout)(int64_t which) {
+    switch (which) {
+    case 0: return L;
+    case 1: return PANEL;
+    case 2: return GROUP;
+    case 3: return UNITS;
+    case 4: return RUN;
+    default: return 0;
+    }
+}
+
+/* Packs the panel that begins with a row, blocks [from, to) of K. */
+OCTET_EXPORT void NAME(pack)(const struct fp8_gemm *g, int64_t row, int64_t from, int64_t to) {
+    struct format f = format_of(g->a.format);
+    int64_t padded = padded_rows(g->m);
+    int64_t height = min64(PANEL, padded - row);
+    for (int64_t b = from; b < to; b++) {
+        uint32_t *panel = (uint32_t *)g->packed + (b * padded + row) * UNITS;
+        for (int64_t r = 0; r < height; r += L) {
+            uint8_t codes[L * FP8_BLOCK] __attribute__((aligned(64)));
+            uint32_t units[L * UNITS] __attribute__((aligned(64)));
+            int64_t there = min64(L, g->m - row - r);
+            copy_block(&g->a, row + r, there, b * FP8_BLOCK, min64(FP8_BLOCK, g->k - b * FP8_BLOCK), codes);
+            memset(codes + there * FP8_BLOCK, 0, (size_t)((L - there) * FP8_BLOCK));
+            for (int i = 0; i < L; i++) {
+                decode_block(codes + i * FP8_BLOCK, units + i * UNITS, f);
+            }
+            for (int u = 0; u < UNITS; u += L) {
+                uvec x[L];
+                for (int i = 0; i < L; i++) {
+                    x[i] = uload(units + i * UNITS + u);
+                }
+                transpose(x);
+                for (int i = 0; i < L; i++) {
+                    ustore(panel + (u + i) * height + r, x[i]);
+                }
+            }
+            for (int i = 0; i < L; i++) {
+                g->packed_scales[b * padded + row + r + i] = i < there ? fp8_scale(&g->a, row + r + i, b) : 0;
+            }
+        }
+    }
+}
+
+/* v vectors of rows, c columns, one block: sums[c][v * L] += block sums * scales */
+INLINE void tile(int v, int c, const uint32_t *a, const uint32_t *b, float *sums, const float *scales_a,
+                 const float *scales_b) {
+    vec part[V * C];
+    for (int i = 0; i < v * c; i++) {
+        part[i] = zero();
+    }
+    for (int j = 0; j < c; j++) { /* they come from L2, and are not needed for a while */
+        for (int i = 0; i < v; i++) {
+            __builtin_prefetch(sums + (j * v + i) * L);
+        }
+    }
+#pragma GCC unroll 2
+    for (int u = 0; u < UNITS; u++) {
+        uvec x[V];
+#pragma GCC unroll 8
+        for (int i = 0; i < v; i++) {
+            x[i] = uload(a + (u * v + i) * L);
+        }
+#pragma GCC unroll 32
+        for (int j = 0; j < c; j++) {
+            uvec y = uset1(b + j * UNITS + u);
+#pragma GCC unroll 8
+            for (int i = 0; i < v; i++) {
+                part[j * v + i] = dot(part[j * v + i], x[i], y);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < v; i++) {
+        vec s = load(scales_a + i * L);
+#pragma GCC unroll 32
+        for (int j = 0; j < c; j++) {
+            float *to = sums + (j * v + i) * L;
+            store(to, madd(part[j * v + i], mul(s, set1(scales_b[j])), load(to)));
+        }
+    }
+}
+
+/* All tiles of a panel of v vectors of rows with some columns. */
+#define SWEEP(v)                                                                                                       \
+    static void sweep_##v(const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,  \
+                          const float *scales_b) {                                                                     \
+        enum { c = V * C / v };                                                                                        \
+        for (int64_t n = 0; n < columns; n += c) {                                                                     \
+            tile(v, c, a, b + n * UNITS, sums + n * v * L, scales_a, scales_b + n);                                    \
+        }                                                                                                              \
+    }
+SWEEP(1)
+SWEEP(2)
+#if V == 4
+SWEEP(3)
+SWEEP(4)
+#endif
+
+static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,
+                  const float *scales_b) {
+    switch (v) {
+    case 1: sweep_1(a, b, columns, sums, scales_a, scales_b); break;
+    case 2: sweep_2(a, b, columns, sums, scales_a, scales_b); break;
+#if V == 4
+    case 3: sweep_3(a, b, columns, sums, scales_a, scales_b); break;
+    case 4: sweep_4(a, b, columns, sums, scales_a, scales_b); break;
+#endif
+    default: break;
+    }
+}
+
+/* Decodes a block of some columns. */
+static void decode_columns(const struct fp8_gemm *g, int64_t from, int64_t count, int64_t block, uint32_t *to,
+                           struct format f) {
+    int64_t k = block * FP8_BLOCK;
+    int64_t length = min64(FP8_BLOCK, g->k - k);
+    if (g->b.k_stride == 1 && length == FP8_BLOCK) {
+        const uint8_t *codes = g->b.codes + from * g->b.row_stride + k;
+        for (int64_t i = 0; i < count; i++) {
+            const uint8_t *row = codes + i * g->b.row_stride;
+            __builtin_prefetch(row + 2 * FP8_BLOCK);
+            __builtin_prefetch(row + 2 * FP8_BLOCK + 64);
+            decode_block(row, to + i * UNITS, f);
+        }
+        return;
+    }
+    for (int64_t i = 0; i < count; i += 16) {
+        uint8_t codes[16 * FP8_BLOCK] __attribute__((aligned(64)));
+        int64_t there = min64(16, count - i);
+        copy_block(&g->b, from + i, there, k, length, codes);
+        for (int64_t j = 0; j < there; j++) {
+            decode_block(codes + j * FP8_BLOCK, to + (i + j) * UNITS, f);
+        }
+    }
+}
+
+/* Transposes the sums of L rows and finishes them. */
+static void finish_rows(const struct fp8_gemm *g, int64_t row, int64_t from, int64_t count, const float *sums,
+                        int64_t height, float *finished, int64_t stride) {
+    for (int64_t n = 0; n < count; n += L) {
+        uvec x[L];
+        for (int i = 0; i < L; i++) { /* beyond the last column there are sums too, or other rows' */
+            x[i] = uload((const uint32_t *)(sums + min64(n + i, count - 1) * height));
+        }
+        transpose(x);
+        for (int i = 0; i < L; i++) {
+            ustore((uint32_t *)(finished + i * stride + n), x[i]);
+        }
+    }
+    for (int64_t i = 0; i < min64(L, g->m - row); i++) {
+        finish_row(g, row + i, from, finished + i * stride, count);
+    }
+}
+
+/*
+ * Columns [from, from + count) of rows [first, first + rows) of D; the first row begins a panel.
+ * work: see above, for that many rows and columns
+ */
+OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t rows, int64_t from, int64_t count,
+                             float *work) {
+    struct format f = format_of(g->b.format);
+    int64_t padded = padded_rows(g->m);
+    int64_t height = padded_rows(rows);
+    int64_t columns = padded_columns(count);
+    int64_t stride = (count + L - 1) / L * L; /* of finished rows */
+    float *sums = work;
+    uint32_t *decoded = (uint32_t *)(sums + height * columns);
+    float *scales_b = (float *)(decoded + RUN * UNITS);
+    float *finished = scales_b + columns;
+    memset(sums, 0, (size_t)(height * columns) * sizeof(float));
+    for (int64_t b = 0; b < fp8_blocks(g); b++) {
+        for (int64_t i = 0; i < columns; i++) {
+            scales_b[i] = i < count ? fp8_scale(&g->b, from + i, b) : 0;
+        }
+        for (int64_t n = 0; n < count; n += RUN) {
+            int64_t there = min64(RUN, count - n);
+            int64_t swept = padded_columns(there);
+            decode_columns(g, from + n, there, b, decoded, f);
+            memset(decoded + there * UNITS, 0, (size_t)((swept - there) * UNITS) * sizeof(uint32_t));
+            for (int64_t r = 0; r < height; r += PANEL) {
+                int64_t v = min64(PANEL, height - r) / L;
+                sweep(v, (const uint32_t *)g->packed + (b * padded + first + r) * UNITS, decoded, swept,
+                      sums + r * columns + n * v * L, g->packed_scales + b * padded + first + r, scales_b + n);
+            }
+        }
+    }
+    for (int64_t r = 0; r < height; r += PANEL) {
+        int64_t width = min64(PANEL, height - r);
+        for (int64_t i = 0; i < width; i += L) {
+            finish_rows(g, first + r + i, from, count, sums + r * columns + i, width, finished, stride);
+        }
+    }
+}

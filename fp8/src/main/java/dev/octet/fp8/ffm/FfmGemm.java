@@ -1,0 +1,126 @@
+package dev.octet.fp8.ffm;
+
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuPool;
+import dev.octet.core.cpu.Scratch;
+import dev.octet.fp8.Epilogue;
+import dev.octet.fp8.ScaledTensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Products of FP8 matrices in native code, one or many in a call. Each is cut into jobs of up to 512 rows of A; jobs form
+ * batches by the memory that packed A takes, and a batch is two loops of the pool: first all of its A is packed, then
+ * all of its columns are multiplied.
+ *
+ * <p>Which kernel a product gets depends on its own shape, and what a sum is on nothing but the kernel: so results are
+ * the same for every pool and for every set of products.
+ */
+final class FfmGemm implements AutoCloseable {
+    /** Packed A of a batch, which should stay in the last-level cache. */
+    private static final long BATCH_BYTES = 32L << 20;
+    /** Below so many products of elements a second thread costs more than it brings. */
+    private static final long SERIAL_PRODUCTS = 1 << 18;
+
+    private final List<AutoCloseable> held = new ArrayList<>();
+    private final List<GemmJob> jobs = new ArrayList<>();
+    private double products;
+
+    /** Adds {@code D = epilogue(A * B^T)} to what is to be done. */
+    void add(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue) {
+        if (a.rows() == 0 || b.rows() == 0) {
+            return;
+        }
+        GemmMatrix x = hold(new GemmMatrix(a));
+        GemmMatrix w = hold(new GemmMatrix(b));
+        GemmTarget target = hold(new GemmTarget(d, epilogue));
+        products += (double) x.rows * x.k * w.rows;
+        if (GemmJob.hasFewRows(x, w)) {
+            jobs.add(new GemmJob(x, w, target, 0, x.rows, true));
+            return;
+        }
+        long chunk = GemmJob.chunkRows(x);
+        for (long row = 0; row < x.rows; row += chunk) {
+            jobs.add(new GemmJob(x, w, target, row, Math.min(chunk, x.rows - row), false));
+        }
+    }
+
+    private <T extends AutoCloseable> T hold(T t) {
+        held.add(t);
+        return t;
+    }
+
+    /** Does it. */
+    void run(CpuPool pool) {
+        for (int from = 0; from < jobs.size();) {
+            long bytes = 0;
+            int to = from;
+            do {
+                bytes += jobs.get(to++).bytes + GemmJob.STRUCT_BYTES;
+            } while (to < jobs.size() && bytes + jobs.get(to).bytes <= BATCH_BYTES);
+            batch(jobs.subList(from, to), bytes, pool);
+            from = to;
+        }
+    }
+
+    private void batch(List<GemmJob> batch, long bytes, CpuPool pool) {
+        long memory = Scratch.get(GemmJob.SLOT_CALLER, bytes).address();
+        int n = batch.size();
+        int[] packing = new int[n + 1];
+        int[] multiplying = new int[n + 1];
+        for (int i = 0; i < n; i++) {
+            GemmJob job = batch.get(i);
+            job.place(memory, memory + GemmJob.STRUCT_BYTES);
+            memory += GemmJob.STRUCT_BYTES + job.bytes;
+            packing[i + 1] = Math.addExact(packing[i], job.packingTasks);
+            multiplying[i + 1] = Math.addExact(multiplying[i], job.tasks);
+        }
+        CpuPool.Task pack = t -> {
+            int i = indexOf(t, packing);
+            batch.get(i).pack(t - packing[i]);
+        };
+        CpuPool.Task multiply = t -> {
+            int i = indexOf(t, multiplying);
+            batch.get(i).multiply(t - multiplying[i]);
+        };
+        if (products <= SERIAL_PRODUCTS) {
+            for (int t = 0; t < packing[n]; t++) {
+                pack.run(t);
+            }
+            for (int t = 0; t < multiplying[n]; t++) {
+                multiply.run(t);
+            }
+        } else {
+            pool.run(packing[n], pack);
+            pool.run(multiplying[n], multiply);
+        }
+    }
+
+    /** {@return the last job whose tasks begin at or before one; a job without tasks is never it} */
+    private static int indexOf(int task, int[] begins) {
+        if (begins.length == 2) {
+            return 0;
+        }
+        int i = Arrays.binarySearch(begins, task);
+        if (i < 0) {
+            return -i - 2;
+        }
+        while (begins[i + 1] == task) {
+            i++;
+        }
+        return i;
+    }
+
+    /** Keeps all memory reachable until here, and frees copies. */
+    @Override
+    public void close() {
+        for (AutoCloseable c : held) {
+            switch (c) {
+                case GemmMatrix m -> m.close();
+                case GemmTarget t -> t.close();
+                default -> throw new IllegalStateException("held: " + c);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+package dev.octet.fp8.ffm;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import dev.octet.core.ffi.InstructionSet;
+import dev.octet.core.ffi.NativeLibrary;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.invoke.MethodHandle;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** This module's native library, and its functions for the best instruction set that can be used here. */
+final class Fp8Library {
+    /** Agrees with FP8_ABI in fp8.h. */
+    private static final int ABI = 1;
+    private static final NativeLibrary LIBRARY = NativeLibrary.open(Fp8Library.class, "fp8", ABI);
+    private static final @Nullable InstructionSet LEVEL = LIBRARY.best(InstructionSet.AVX512_BF16).orElse(null);
+
+    private Fp8Library() {}
+
+    /** {@return empty if the kernels can run, else why not} */
+    static Optional<String> unavailable() {
+        if (LIBRARY.unavailable().isPresent()) {
+            return LIBRARY.unavailable();
+        }
+        return LEVEL == null ? Optional.of("no kernels for what this processor supports: " + LIBRARY.supported())
+                : Optional.empty();
+    }
+
+    /** {@return the instruction set that the kernels use} */
+    static InstructionSet level() {
+        InstructionSet level = LEVEL;
+        if (level == null) {
+            throw new IllegalStateException(unavailable().orElse(""));
+        }
+        return level;
+    }
+
+    /** {@return a function of the level, which gets so many longs and returns nothing} */
+    static MethodHandle procedure(String name, int longs) {
+        return LIBRARY.function(symbol(name), FunctionDescriptor.ofVoid(longs(longs)));
+    }
+
+    /** {@return a short function of the level from longs to a long} */
+    static MethodHandle shortFunction(String name, int longs) {
+        return LIBRARY.shortFunction(symbol(name), FunctionDescriptor.of(JAVA_LONG, longs(longs)));
+    }
+
+    private static String symbol(String name) {
+        return "octet_fp8_" + name + "_" + level().suffix();
+    }
+
+    private static java.lang.foreign.MemoryLayout[] longs(int n) {
+        java.lang.foreign.MemoryLayout[] layouts = new java.lang.foreign.MemoryLayout[n];
+        java.util.Arrays.fill(layouts, JAVA_LONG);
+        return layouts;
+    }
+}

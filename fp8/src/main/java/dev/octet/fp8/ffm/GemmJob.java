@@ -1,0 +1,145 @@
+package dev.octet.fp8.ffm;
+
+import static dev.octet.core.cpu.NativeMemory.ALL;
+
+import dev.octet.core.cpu.Scratch;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * One call's worth of work for the native kernels: some rows of A with one B, and how it is cut. The cut depends on the
+ * shapes alone, and changes no sum.
+ */
+final class GemmJob {
+    /** The size of {@code struct fp8_gemm}, rounded up to cache lines. */
+    static final int STRUCT_BYTES = 320;
+    /** Slots of scratch that the CPU kernels use too, so that nobody else counts on them during a call. */
+    static final int SLOT_CALLER = 0;
+    private static final int SLOT_TASK = 1;
+    private static final int BLOCK = 128;
+    /** Rows of A that share what is decoded of B: running sums of a task are at most 512 x 192 floats of L2. */
+    private static final int CHUNK_ROWS = 512;
+    /** Packed A of a chunk at most, unless a single panel is more. */
+    private static final long CHUNK_BYTES = 32L << 20;
+    private static final int MAX_TASK_COLUMNS = 192;
+    private static final int MIN_TASK_COLUMNS = 48;
+    /** At least so many tasks where the shapes allow it, so that a thread that is late costs little. */
+    private static final int TASKS = 16;
+    /** Blocks of K of a task that packs a panel. */
+    private static final int PACKED_BLOCKS = 16;
+    private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED;
+    private static final GemmLayout LAYOUT = GemmKernels.LAYOUT;
+
+    final int packingTasks;
+    final int tasks;
+    /** Of packed A and its scales. */
+    final long bytes;
+    private final GemmMatrix a;
+    private final GemmMatrix b;
+    private final GemmTarget target;
+    private final long firstRow;
+    private final long m;
+    private final boolean fewRows;
+    private final long packedBytes;
+    private final int blocks;
+    private final int packedParts;
+    private final long taskColumns;
+    private final int columnTasks;
+    private final long taskRows;
+    private long struct;
+
+    /**
+     * Rows {@code firstRow} to {@code firstRow + rows} of A and D.
+     *
+     * @param fewRows whether the kernel for few rows is to be taken
+     */
+    GemmJob(GemmMatrix a, GemmMatrix b, GemmTarget target, long firstRow, long rows, boolean fewRows) {
+        this.a = a;
+        this.b = b;
+        this.target = target;
+        this.firstRow = firstRow;
+        this.fewRows = fewRows;
+        m = rows;
+        blocks = Math.toIntExact(Math.ceilDiv(a.k, (long) BLOCK));
+        packedBytes = GemmLayout.roundUp(LAYOUT.packedBytes(m, a.k, fewRows), 64);
+        bytes = packedBytes + GemmLayout.roundUp(LAYOUT.scaleBytes(m, a.k, fewRows), 64);
+        long share = Math.ceilDiv(b.rows, (long) TASKS);
+        if (fewRows) {
+            packedParts = 1;
+            packingTasks = 1;
+            taskColumns = share >= BLOCK ? BLOCK : share >= BLOCK / 2 ? BLOCK / 2 : BLOCK / 4;
+        } else {
+            long panels = Math.ceilDiv(m, (long) LAYOUT.panelRows());
+            packedParts = Math.ceilDiv(blocks, PACKED_BLOCKS);
+            packingTasks = Math.toIntExact(panels * packedParts);
+            taskColumns = Math.clamp(GemmLayout.roundUp(share, LAYOUT.columnGroup()),
+                    MIN_TASK_COLUMNS, MAX_TASK_COLUMNS);
+        }
+        columnTasks = Math.toIntExact(Math.ceilDiv(b.rows, taskColumns));
+        if (fewRows) {
+            taskRows = m;
+        } else {
+            long panels = Math.ceilDiv(m, (long) LAYOUT.panelRows());
+            long parts = Math.clamp(TASKS / columnTasks, 1, panels);
+            taskRows = Math.ceilDiv(panels, parts) * LAYOUT.panelRows();
+        }
+        tasks = Math.toIntExact(columnTasks * Math.ceilDiv(m, taskRows));
+    }
+
+    /** {@return whether the kernel for few rows is the one for a product} */
+    static boolean hasFewRows(GemmMatrix a, GemmMatrix b) {
+        return a.rows <= GemmLayout.MAX_FEW_ROWS && b.kContiguous;
+    }
+
+    /** {@return how many rows of A a job should have} */
+    static long chunkRows(GemmMatrix a) {
+        long rows = CHUNK_ROWS;
+        while (rows > LAYOUT.panelRows() && LAYOUT.packedBytes(rows, a.k, false) > CHUNK_BYTES) {
+            rows /= 2;
+        }
+        long chunks = Math.ceilDiv(a.rows, Math.max(rows, LAYOUT.panelRows()));
+        return GemmLayout.roundUp(Math.ceilDiv(a.rows, Math.max(1, chunks)), LAYOUT.panelRows());
+    }
+
+    /**
+     * Writes the arguments.
+     *
+     * @param at where to, {@link #STRUCT_BYTES} of them
+     * @param packed address of {@link #bytes} for packed A, aligned to 64
+     */
+    void place(long at, long packed) {
+        struct = at;
+        ALL.set(I64, at, m);
+        ALL.set(I64, at + 8, b.rows);
+        ALL.set(I64, at + 16, a.k);
+        a.put(at + 24, firstRow);
+        b.put(at + 96, 0);
+        target.put(at + 168, firstRow);
+        ALL.set(I64, at + 248, packed);
+        ALL.set(I64, at + 256, packed + packedBytes);
+    }
+
+    /** One of the tasks that pack A, all of which come before the others. */
+    void pack(int task) {
+        if (fewRows) {
+            GemmKernels.packRows(struct);
+            return;
+        }
+        int from = task % packedParts * PACKED_BLOCKS;
+        GemmKernels.pack(struct, (long) task / packedParts * LAYOUT.panelRows(), from,
+                Math.min(blocks, from + PACKED_BLOCKS));
+    }
+
+    /** One of the tasks that multiply. */
+    void multiply(int task) {
+        long from = task % columnTasks * taskColumns;
+        long columns = Math.min(taskColumns, b.rows - from);
+        long row = task / columnTasks * taskRows;
+        long rows = Math.min(taskRows, m - row);
+        long work = Scratch.get(SLOT_TASK, LAYOUT.workBytes(rows, columns, fewRows)).address();
+        if (fewRows) {
+            GemmKernels.multiplyRows(struct, from, columns, work);
+        } else {
+            GemmKernels.multiply(struct, row, rows, from, columns, work);
+        }
+    }
+}
