@@ -7,8 +7,8 @@
 //   without them (LAZY), or at some time and in any order (RANDOM).
 // - wgmma reads its operands, and a TMA store its source, as early or as late as a wait allows. Accumulators in flight
 //   are NaN for the thread, and what it writes to them is lost.
-// - wgmma and TMA see an ordinary write to shared memory only after its thread's fence.proxy.async; other threads see it
-//   only after its thread came to a barrier.
+// - wgmma and TMA see an ordinary write to shared memory only after its thread's fence.proxy.async, and other threads see
+//   it only after its thread came to a barrier; or (half of the seeds) both see it at once.
 // - A missing wgmma.fence, an arrival too many, a wait that nobody can end, an access to a block that has ended or
 //   outside of shared memory, a store not waited for: errors that name the thread.
 //
@@ -163,6 +163,7 @@ struct Block {
 struct Machine {
     unsigned grid = 1, cluster = 1, sharedBytes = 0;
     Timing timing = LAZY;
+    bool promptWrites = false;
     std::mt19937 random;
     std::string error;
     std::vector<Block> blocks;
@@ -235,6 +236,11 @@ inline void write(unsigned address, uint32_t value) {
     Block& b = owner(address, 4, at);
     if (&b != &own()) {
         fail("ordinary write to another block");
+    }
+    if (machine.promptWrites) {
+        memcpy(&b.shared[at], &value, 4);
+        memcpy(&b.async[at], &value, 4);
+        return;
     }
     machine.current->hidden.push_back({at, value});
     machine.current->unfenced.push_back(at);
@@ -724,6 +730,7 @@ inline std::string run(unsigned grid, unsigned cluster, unsigned sharedBytes, Ti
     machine.sharedBytes = sharedBytes;
     machine.timing = timing;
     machine.random.seed(seed);
+    machine.promptWrites = seed / 3 % 2 != 0;
     machine.error.clear();
     machine.argument = &kernel;
     machine.body = [](void* k) { (*static_cast<Kernel*>(k))(); };
