@@ -110,9 +110,12 @@ public final class TensorMap {
             if (rank < 1 || rank > MAX_RANK) {
                 throw new IllegalArgumentException("dims has " + rank + " extents, takes 1 to " + MAX_RANK);
             }
-            if (strides.length != rank - 1 || box.length != rank) {
-                throw new IllegalArgumentException("dims has " + rank + " extents, strides has " + strides.length
-                        + " and box " + box.length + ", takes one fewer and as many");
+            if (strides.length != rank - 1) {
+                throw new IllegalArgumentException("strides has " + strides.length + " values for " + rank
+                        + " dims, takes one fewer: the innermost has none");
+            }
+            if (box.length != rank) {
+                throw new IllegalArgumentException("box has " + box.length + " extents for " + rank + " dims");
             }
             for (long d : dims) {
                 check(d >= 1 && d <= MAX_DIM, "dims", dims, "each 1 to 2^32");

@@ -1,0 +1,209 @@
+package dev.octet.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.octet.cuda.driver.Compiler;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The cache of compiled kernels: what makes another key, what happens to damaged files, who may write at once. */
+class KernelCacheTest {
+    private static final KernelSource SOURCE = KernelSource.of("a.cu", "extern \"C\" __global__ void k() {}");
+
+    /** Held, so that it is not forgotten: damaged files are the point here, and each would be a warning. */
+    private static final Logger LOG = Logger.getLogger(KernelCache.class.getName());
+
+    @TempDir
+    Path folder;
+
+    @BeforeAll
+    static void quiet() {
+        LOG.setLevel(Level.OFF);
+    }
+
+    @AfterAll
+    static void loud() {
+        LOG.setLevel(null);
+    }
+
+    /** Makes code of a source's text, and counts. */
+    private static final class Counting implements Compiler {
+        final AtomicInteger compiled = new AtomicInteger();
+        String version = "13.0";
+
+        @Override
+        public String version() {
+            return version;
+        }
+
+        @Override
+        public String file() {
+            return "counting";
+        }
+
+        @Override
+        public Result compile(KernelSource source, List<String> options) {
+            compiled.incrementAndGet();
+            return new Result((source.text() + options).getBytes(), "log");
+        }
+    }
+
+    private final Counting counting = new Counting();
+
+    private KernelCompiler compiler() {
+        return new KernelCompiler(() -> counting, new KernelCache(folder.resolve("new/cache")));
+    }
+
+    @Test
+    void compiledOnceForEachOfWhatItDependsOn() {
+        KernelCompiler.Compiled first = compiler().compile(SOURCE, "sm_90a");
+        assertFalse(first.cached());
+        assertEquals("log", first.log());
+        KernelCompiler.Compiled again = compiler().compile(SOURCE, "sm_90a");
+        assertTrue(again.cached());
+        assertArrayEquals(first.image(), again.image());
+        assertEquals(1, counting.compiled.get());
+
+        List<KernelSource> others = List.of(KernelSource.of("b.cu", SOURCE.text()),
+                KernelSource.of("a.cu", SOURCE.text() + " "), SOURCE.withOptions("-DX=1"), SOURCE.withOptions("-DX=2"),
+                SOURCE.withOptions("-DX=1", "-DY"), header("h", "1"), header("h", "2"), header("g", "1"));
+        for (KernelSource s : others) {
+            assertFalse(compiler().compile(s, "sm_90a").cached(), s.toString());
+            assertTrue(compiler().compile(s, "sm_90a").cached(), s.toString());
+        }
+        assertFalse(compiler().compile(SOURCE, "sm_80").cached());
+        counting.version = "13.1";
+        assertFalse(compiler().compile(SOURCE, "sm_90a").cached());
+        assertEquals(3 + others.size(), counting.compiled.get());
+    }
+
+    private static KernelSource header(String name, String text) {
+        return SOURCE.withHeader(name, new java.io.ByteArrayInputStream(text.getBytes()));
+    }
+
+    @Test
+    void textsThatJoinToTheSameBytesAreNotTheSame() {
+        assertNotEquals(KernelCache.key(SOURCE, List.of("ab", "c"), "1"), KernelCache.key(SOURCE, List.of("a", "bc"),
+                "1"));
+        assertNotEquals(KernelCache.key(SOURCE, List.of("a"), "1"), KernelCache.key(SOURCE, List.of(), "1a"));
+    }
+
+    @Test
+    void aDamagedFileIsWrittenAgain() throws IOException {
+        byte[] image = compiler().compile(SOURCE, "sm_90a").image();
+        Path file = onlyFile();
+        byte[] good = Files.readAllBytes(file);
+        List<byte[]> damaged = new ArrayList<>();
+        damaged.add(new byte[0]);
+        damaged.add(Arrays.copyOf(good, 39));
+        damaged.add(Arrays.copyOf(good, 40));
+        damaged.add(Arrays.copyOf(good, good.length - 1));
+        damaged.add(Arrays.copyOf(good, good.length + 1));
+        for (int at : new int[] {0, 7, 8, 39, 40, good.length - 1}) {
+            byte[] bad = good.clone();
+            bad[at] ^= 4;
+            damaged.add(bad);
+        }
+        int before = counting.compiled.get();
+        for (byte[] bad : damaged) {
+            Files.write(file, bad);
+            KernelCompiler.Compiled c = compiler().compile(SOURCE, "sm_90a");
+            assertFalse(c.cached());
+            assertArrayEquals(image, c.image());
+            assertArrayEquals(good, Files.readAllBytes(file));
+        }
+        assertEquals(before + damaged.size(), counting.compiled.get());
+    }
+
+    private Path onlyFile() throws IOException {
+        try (Stream<Path> files = Files.list(folder.resolve("new/cache"))) {
+            List<Path> all = files.toList();
+            assertEquals(1, all.size(), all.toString());
+            return all.get(0);
+        }
+    }
+
+    @Test
+    void aFolderThatCantBeWrittenCostsOnlyTime() throws IOException {
+        Path file = Files.writeString(folder.resolve("file"), "not a folder");
+        for (Path place : new Path[] {file, file.resolve("below")}) {
+            KernelCompiler c = new KernelCompiler(() -> counting, new KernelCache(place));
+            assertFalse(c.compile(SOURCE, "sm_90a").cached());
+            assertFalse(c.compile(SOURCE, "sm_90a").cached());
+        }
+        KernelCompiler none = new KernelCompiler(() -> counting, new KernelCache(null));
+        assertFalse(none.compile(SOURCE, "sm_90a").cached());
+        assertFalse(none.compile(SOURCE, "sm_90a").cached());
+        assertEquals(6, counting.compiled.get());
+    }
+
+    @Test
+    void aFolderWithoutWritePermissionCostsOnlyTime() throws IOException {
+        Path locked = Files.createDirectory(folder.resolve("locked"));
+        assertTrue(locked.toFile().setWritable(false));
+        KernelCompiler c = new KernelCompiler(() -> counting, new KernelCache(locked));
+        assertArrayEquals(c.compile(SOURCE, "sm_90a").image(), c.compile(SOURCE, "sm_90a").image());
+        assertTrue(locked.toFile().setWritable(true));
+    }
+
+    @Test
+    void manyWritersLeaveOneWholeFile() throws Exception {
+        KernelCache cache = new KernelCache(folder.resolve("new/cache"));
+        byte[] image = new byte[300_000];
+        new Random(7).nextBytes(image);
+        String key = KernelCache.key(SOURCE, List.of(), "1");
+        try (ExecutorService threads = Executors.newFixedThreadPool(8)) {
+            List<Callable<Integer>> work = new ArrayList<>();
+            for (int i = 0; i < 8; i++) {
+                work.add(() -> {
+                    int seen = 0;
+                    for (int round = 0; round < 6; round++) {
+                        cache.write(key, image);
+                        Optional<byte[]> read = cache.read(key);
+                        seen += read.isPresent() && Arrays.equals(image, read.get()) ? 1 : 0;
+                    }
+                    return seen;
+                });
+            }
+            for (Future<Integer> f : threads.invokeAll(work)) {
+                assertEquals(6, f.get(), "a reader sees all of a file");
+            }
+        }
+        assertTrue(onlyFile().getFileName().toString().endsWith(".cubin"), "no temporary file stays behind");
+    }
+
+    @Test
+    void withoutACompilerTheReasonIsGiven() {
+        KernelCompiler none = new KernelCompiler(() -> {
+            throw new UnsatisfiedLinkError("no NVRTC: name it by a property");
+        }, new KernelCache(null));
+        assertEquals(Optional.of("no NVRTC: name it by a property"), none.unavailable());
+        assertTrue(assertThrows(IllegalStateException.class, () -> none.compile(SOURCE, "sm_90a")).getMessage()
+                .contains("name it by a property"));
+        assertThrows(IllegalArgumentException.class, () -> compiler().compile(SOURCE, "90a"));
+        assertThrows(IllegalArgumentException.class, () -> KernelSource.read("gone.cu", null));
+    }
+}
