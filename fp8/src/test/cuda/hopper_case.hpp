@@ -1,4 +1,4 @@
-// A product for gemm_hopper.cu: its shape and strides, and the tensor maps, arguments and grid that a launch of one variant
+// A product for fp8_gemm_hopper.cu: its shape and strides, and the tensor maps, arguments and grid that a launch of one variant
 // needs. The emulation and the benchmark on a GPU share it.
 #pragma once
 
@@ -44,7 +44,7 @@ struct Variant {
     }
 };
 
-/// As in gemm_hopper.cu.
+/// As in fp8_gemm_hopper.cu.
 struct HopperArguments {
     const int *begins = nullptr, *ends = nullptr;
     const float *blockScales = nullptr, *otherBlockScales = nullptr;

@@ -1,4 +1,4 @@
-// The instructions of Hopper that gemm_hopper.cu uses, in C++, written from the PTX ISA (section numbers of version 9):
+// The instructions of Hopper that fp8_gemm_hopper.cu uses, in C++, written from the PTX ISA (section numbers of version 9):
 // TMA with its swizzles, mbarriers with phases and bytes, wgmma from descriptors in shared memory to its accumulators'
 // places, clusters with distributed shared memory, named barriers, stmatrix.
 //
@@ -12,7 +12,8 @@
 // - A missing wgmma.fence, an arrival too many, a wait that nobody can end, an access to a block that has ended or
 //   outside of shared memory, a store not waited for: errors that name the thread.
 //
-// All threads of a cluster are fibres of one operating system thread, in an order that is shuffled by the seed.
+// All threads of a cluster are fibres of one operating system thread, in an order that is shuffled by the seed. For half of
+// the seeds one warpgroup, or a block of a cluster, goes on only when nobody else can.
 #pragma once
 
 #include <map>
@@ -696,9 +697,17 @@ inline void run_cluster(unsigned first, octet_host::Stacks& stacks) {
         }
     }
     std::shuffle(order.begin(), order.end(), machine.random);
+    // Who is last in everything: a block of the cluster, or a warpgroup of the only one.
+    unsigned last = machine.random(), span = machine.cluster > 1 ? THREADS : 128;
+    bool lags = last & 1, catchUp = false;
+    last = last / 2 % (machine.cluster * THREADS / span);
     while (!order.empty()) {
         size_t before = machine.events, alive = 0;
         for (Thread* t : order) {
+            if (lags && !catchUp && (t->block->rank * THREADS + t->index) / span == last) {
+                order[alive++] = t;
+                continue;
+            }
             machine.current = t;
             Context::change(machine.scheduler, t->context);
             if (!machine.error.empty()) {
@@ -712,7 +721,11 @@ inline void run_cluster(unsigned first, octet_host::Stacks& stacks) {
             }
         }
         order.resize(alive);
-        if (machine.events == before && alive && !complete_one_load()) {
+        if (machine.events != before) {
+            catchUp = false;
+        } else if (lags && !catchUp) {
+            catchUp = true;
+        } else if (alive && !complete_one_load()) {
             report_deadlock();
             return;
         }

@@ -1,8 +1,8 @@
-// Checks and times the variants of gemm_hopper.cu on a Hopper GPU: a program of its own, for machines that have a driver
+// Checks and times the variants of fp8_gemm_hopper.cu on a Hopper GPU: a program of its own, for machines that have a driver
 // and nvcc but no JVM.
 //
-//   g++ -std=c++20 -O2 -I /usr/local/cuda/include gemm_hopper_bench.cpp -o gemm_hopper_bench -pthread -ldl
-//   ./gemm_hopper_bench check|bench|grouped DIR_OF_gemm_hopper.cu [results.json] [seconds]
+//   g++ -std=c++20 -O2 -I /usr/local/cuda/include fp8_gemm_hopper_bench.cpp -o fp8_gemm_hopper_bench -pthread -ldl
+//   ./fp8_gemm_hopper_bench check|bench|grouped DIR_OF_gemm_hopper.cu [results.json] [seconds]
 //
 // Each variant is compiled by nvcc for sm_90a. D is NaN before a product is checked; rows all over it are compared with sums
 // in double on the GPU, and all of it must be finite. Times are the medians of graphs of many launches over rotated
@@ -186,7 +186,7 @@ std::vector<Compiled> compile_all(const std::function<bool(const Variant&)>& wan
     for (Compiled& c : all) {
         threads.emplace_back([&c, context] {
             DO(cuCtxSetCurrent, context);
-            c.module = compile(directory + "/gemm_hopper.cu", c.variant.name, "-DOCTET_KERNEL=octet_gemm" + c.variant.defines());
+            c.module = compile(directory + "/fp8_gemm_hopper.cu", c.variant.name, "-DOCTET_KERNEL=octet_gemm" + c.variant.defines());
         });
     }
     for (std::thread& t : threads) {

@@ -1,10 +1,10 @@
-// Runs gemm_hopper.cu on the emulated instructions of hopper_machine.hpp and compares with sums in double.
+// Runs fp8_gemm_hopper.cu on the emulated instructions of hopper_machine.hpp and compares with sums in double.
 //
 // With "exact" data (small integers, scales that are powers of two) every sum is exact in FP32, so results must match to
 // the bit; otherwise they must be within the bound of fp8's README. Around D nothing may be written. Prints a line for
 // each product, and "N passed, N failed" at the end; exits with 1 if any failed.
 //
-// Usage: gemm_hopper_test [part] [of parts]     takes every part-th product
+// Usage: fp8_gemm_hopper_test [part] [of parts]     takes every part-th product
 #include "hopper_machine.hpp"
 
 #include "hopper_case.hpp"
@@ -29,7 +29,7 @@ struct Registered {
 #define OCTET_NAME(x) OCTET_NAME_TEXT(x)
 
 #ifndef OCTET_VARIANTS
-#define OCTET_VARIANTS "gemm_hopper_variants.inc"
+#define OCTET_VARIANTS "fp8_gemm_hopper_variants.inc"
 #endif
 #include OCTET_VARIANTS
 
@@ -298,6 +298,7 @@ std::vector<Case> cases() {
         }
         add({v, 1, 8, 16});
         add({v, 130, 500, 128, {}, {}, 1, 1});
+        add({v, 20, 40, 4240, {}, {}, 1, 2});    // more blocks of K than lanes
         add({.variant = v, .tokens = 257, .channels = 321, .depth = 912, .grid = 3, .exact = false, .extraD = 7});
         add({.variant = v, .tokens = 140, .channels = 136, .depth = 272, .grid = 2, .epilogue = 1 | 2 | 16});
         add({.variant = v, .tokens = 140, .channels = 136, .depth = 272, .grid = 2, .exact = false, .epilogue = 2 | 4});
