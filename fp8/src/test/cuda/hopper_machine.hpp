@@ -807,6 +807,8 @@ inline float shuffle(float v, int lane) {
     memcpy(&v, &bits, 4);
     return v;
 }
+inline int uniform(int v) { return v; }
+inline void warp_barrier() {}
 inline unsigned round_bf16(float v) {
     uint32_t u;
     memcpy(&u, &v, 4);

@@ -305,7 +305,7 @@ struct Place {
 
     static OCTET_DEVICE Place here() {
         int t = (int) thread_index() - 128;
-        return {t >> 7, (t >> 5) & 3, t & 31};
+        return {uniform(t >> 7), uniform((t >> 5) & 3), t & 31};
     }
 
     OCTET_DEVICE int row(int slab) const {
@@ -558,6 +558,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) OCTET_KERNEL(const __grid_c
         }
         fence_mbarrier_init();
     }
+    warp_barrier();
     if (OCTET_CLUSTER == 2) {
         cluster_barrier();
     } else {
@@ -569,6 +570,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) OCTET_KERNEL(const __grid_c
         if (thread_index() == 0) {
             load_tiles(arguments, shared, &left, &right, &leftScales, &rightScales);
         }
+        warp_barrier();
         start_next_kernel();
         if (OCTET_SPLIT) {
             cluster_barrier(); // the one before the parts are added up
@@ -600,6 +602,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) OCTET_KERNEL(const __grid_c
         if (!STAGED && !OCTET_OUT_F32 && (thread_index() & 127) == 0) {
             tma_store_wait();
         }
+        warp_barrier();
     }
     // No block may end while another one of its cluster can still reach its memory or barriers.
     if (OCTET_CLUSTER == 2 || OCTET_SPLIT) {

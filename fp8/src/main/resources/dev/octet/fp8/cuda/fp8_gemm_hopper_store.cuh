@@ -53,6 +53,7 @@ OCTET_DEVICE void store_upright(const GemmArguments& arguments, unsigned shared,
         if (thread == 0) {
             tma_store_wait_read();
         }
+        warp_barrier();
         named_barrier(1 + place.group, 128);
         // Lane 8 i + r: row r of rows 0-7 (i even) or 8-15 (i odd), columns 0-7 (i < 2) or 8-15.
         int row = place.warp * 16 + (place.lane & 15);

@@ -32,7 +32,11 @@ OCTET_DEVICE unsigned cluster_size() {
 
 OCTET_DEVICE unsigned dynamic_shared() {
     extern __shared__ __align__(1024) char memory[];
-    return (unsigned) __cvta_generic_to_shared(memory);
+    unsigned address = (unsigned) __cvta_generic_to_shared(memory);
+    if (address % 1024 != 0) {
+        __trap(); // the swizzle is one of addresses
+    }
+    return address;
 }
 
 // The same place in the shared memory of another block of the cluster (PTX 9.7.9, mapa).
@@ -68,6 +72,16 @@ OCTET_DEVICE float load_constant(const float* p) {
 
 OCTET_DEVICE float shuffle(float v, int lane) {
     return __shfl_sync(0xffffffffu, v, lane);
+}
+
+// The value of lane 0, which all lanes have: so that the compiler knows, and computes with it once for the warp.
+OCTET_DEVICE int uniform(int v) {
+    return __shfl_sync(0xffffffffu, v, 0);
+}
+
+// After a branch that lanes took differently, before what all lanes of a warp must do together.
+OCTET_DEVICE void warp_barrier() {
+    __syncwarp();
 }
 
 // Two floats rounded to nearest even, the first in the low half.
