@@ -1,0 +1,39 @@
+package dev.octet.fp8.cuda;
+
+import dev.octet.cuda.ComputeCapability;
+import dev.octet.cuda.KernelCatalog;
+import dev.octet.cuda.KernelSource;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Stream;
+
+/** The sources of this module's kernels, each with the headers beside it. */
+public final class Fp8KernelCatalog implements KernelCatalog {
+    private static final List<String> HEADERS = List.of("fp8_numbers.cuh", "fp8_epilogue.cuh");
+    private static final Map<String, KernelSource> SOURCES = new ConcurrentHashMap<>();
+
+    /** For the service loader. */
+    public Fp8KernelCatalog() {}
+
+    @Override
+    public String module() {
+        return "fp8";
+    }
+
+    @Override
+    public List<KernelSource> sources(ComputeCapability capability) {
+        return Stream.of(Fp8Kernel.values()).map(Fp8Kernel::file).distinct().map(Fp8KernelCatalog::source).toList();
+    }
+
+    /** {@return one file, the same object each time: a GPU keeps modules by their source} */
+    static KernelSource source(String file) {
+        return SOURCES.computeIfAbsent(file, name -> {
+            KernelSource source = KernelSource.read(name, Fp8KernelCatalog.class.getResourceAsStream(name));
+            for (String header : HEADERS) {
+                source = source.withHeader(header, Fp8KernelCatalog.class.getResourceAsStream(header));
+            }
+            return source;
+        });
+    }
+}

@@ -1,0 +1,89 @@
+package dev.octet.fp8.cuda;
+
+import dev.octet.core.Device;
+import dev.octet.cuda.ComputeCapability;
+import dev.octet.cuda.Cuda;
+import dev.octet.cuda.CudaDevice;
+import dev.octet.cuda.CudaStream;
+import dev.octet.cuda.DeviceBuffer;
+import dev.octet.cuda.KernelLaunch;
+import java.lang.foreign.MemorySegment;
+import java.util.Map;
+import java.util.Optional;
+import java.util.WeakHashMap;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Launches kernels on one GPU, on the calling thread's current stream. Kernels are compiled and loaded when they are
+ * first launched; each thread prepares a launch once for each kernel, and allocates nothing after that.
+ */
+final class GpuLauncher implements Launcher {
+    /** What {@code __reduce_max_sync} and 16-byte asynchronous copies need. */
+    private static final ComputeCapability LEAST = new ComputeCapability(8, 0);
+
+    private static final Map<Integer, GpuLauncher> ALL = new ConcurrentHashMap<>();
+
+    private final CudaDevice gpu;
+    private final ThreadLocal<@Nullable KernelLaunch[]> prepared =
+            ThreadLocal.withInitial(() -> new KernelLaunch[Fp8Kernel.values().length]);
+    /** A stream's launches follow each other, so that one scratch is enough for each; a stream that is gone needs none. */
+    private final Map<CudaStream, DeviceBuffer> scratch = new WeakHashMap<>();
+
+    private GpuLauncher(CudaDevice gpu) {
+        this.gpu = gpu;
+    }
+
+    /** {@return why there is no GPU to launch on, or nothing} */
+    static Optional<String> unavailable() {
+        Optional<String> why = Cuda.unavailable();
+        if (why.isPresent()) {
+            return why;
+        }
+        CudaDevice first = Cuda.device(0);
+        return first.capability().compareTo(LEAST) >= 0 ? Optional.empty()
+                : Optional.of(first.name() + " has compute capability " + first.capability() + ", 8.0 is needed");
+    }
+
+    /** {@return which GPU, in a few words} */
+    static String describe() {
+        CudaDevice first = Cuda.device(0);
+        return first.name() + ", compute capability " + first.capability();
+    }
+
+    /** {@return the launcher for tensors on a device} */
+    static GpuLauncher of(Device device) {
+        GpuLauncher known = ALL.get(device.index());
+        return known != null ? known
+                : ALL.computeIfAbsent(device.index(), index -> new GpuLauncher(Cuda.device(index)));
+    }
+
+    @Override
+    public void launch(Fp8Kernel kernel, long blocks, MemorySegment parameters) {
+        if (blocks > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException("the matrix has " + blocks + " tiles, a launch takes 2147483647");
+        }
+        KernelLaunch[] mine = prepared.get();
+        KernelLaunch launch = mine[kernel.ordinal()];
+        if (launch == null) {
+            launch = gpu.kernel(Fp8KernelCatalog.source(kernel.file()), kernel.function()).prepare()
+                    .block(Fp8Kernel.THREADS);
+            mine[kernel.ordinal()] = launch;
+        }
+        launch.grid((int) blocks).setStruct(0, parameters).launch();
+    }
+
+    @Override
+    public long scratch() {
+        CudaStream stream = gpu.currentStream();
+        synchronized (scratch) {
+            DeviceBuffer buffer = scratch.get(stream);
+            if (buffer == null) {
+                scratch.values().removeIf(b -> !b.isAlive());
+                buffer = gpu.allocate(Fp8Kernel.SCRATCH_BYTES);
+                scratch.put(stream, buffer);
+            }
+            return buffer.address();
+        }
+    }
+}

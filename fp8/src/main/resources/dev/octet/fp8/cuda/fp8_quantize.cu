@@ -1,0 +1,583 @@
+// Quantises a matrix, or dequantises one.
+//
+//   amax  = max(max |x|, 1e-4) over the elements that share a scale
+//   scale = amax / max, or that rounded up to a power of two      max = 448 for E4M3, 57344 for E5M2
+//   code  = cast(x * (1 / scale))                                 FP32 division and product, saturating cast
+//
+// (DeepSeek-V3, section 3.3.2, rounded as DeepGEMM rounds.) The bits are those of the CPU's kernels.
+//
+// Schedule. A block of 256 threads takes a tile of 128 x 128 elements and reads it once: thread t has the columns
+// 8 * (t % 16) to 8 * (t % 16) + 7 of the rows 8 * (t / 16) to 8 * (t / 16) + 7, in 8 loads of 16 bytes each (BF16) that
+// all are on their way before the first is needed. So a row of the tile is read by half a warp, whole lines at a time,
+// and the scales of 16 neighbouring rows leave a warp together, which is one line of the GEMM's layout, where scales of
+// 1x128 lie column by column. 1x128 needs shuffles within the half warp only, 128x128 and 128x1 go through shared memory.
+//
+// "Row" and "column" mean what lies contiguously in the source: for a transposed view the launch swaps them, and with
+// them 1x128 and 128x1. Codes that are contiguous the other way are turned in shared memory.
+//
+// The source may be FP8 with scales itself: then a value is code * scale in FP32, and nothing is rounded in between.
+#include "fp8_numbers.cuh"
+
+constexpr int TILE = 128;
+constexpr int PASSES = 8;
+constexpr int THREADS = 256;
+
+struct Source {
+    const u8* data;
+    const u8* scales; // of FP8
+    i64 rowStride, columnStride;
+    i64 scaleRowStride, scaleColumnStride;
+    int type;
+    int vectors; // 8 elements of a row may be read at once, and no row ends within 8
+    int scaleFormat;
+    int scaleRowShift, scaleColumnShift; // a block of scales is 2^shift wide; 63: all of it
+    int unused;
+};
+
+struct QuantizeParameters {
+    Source source;
+    i64 rows, columns;
+    u8* codes;
+    i64 codesRowStride, codesColumnStride;
+    u8* scales;
+    i64 scalesRowStride, scalesColumnStride;
+    u32* partials; // maxima of parts of the matrix, for one scale for all of it
+    int format, scaleFormat;
+    int layout; // LAYOUT_...
+    int partialCount;
+};
+
+/// How codes are written: one by one, 8 of a row at once, 16 of a column at once.
+enum Layout { LAYOUT_ELEMENTS = 0, LAYOUT_ROWS = 1, LAYOUT_COLUMNS = 2 };
+
+struct DequantizeParameters {
+    Source source;
+    i64 rows, columns;
+    u8* target;
+    i64 rowStride, columnStride;
+    int type;
+    int vectors;
+};
+
+// ---------------------------------------------------------------------------------------------------- loads
+
+__device__ __forceinline__ float load_scaled(const Source& s, const Codec& c, i64 row, i64 column) {
+    i64 scale = (row >> s.scaleRowShift) * s.scaleRowStride + (column >> s.scaleColumnShift) * s.scaleColumnStride;
+    u32 code = s.data[row * s.rowStride + column * s.columnStride];
+    return __fmul_rn(decode(c, code), load_scale(s.scales, scale, s.scaleFormat));
+}
+
+__device__ __forceinline__ uint4 load16(const u8* at, bool inside) {
+    return inside ? *reinterpret_cast<const uint4*>(at) : make_uint4(0, 0, 0, 0);
+}
+
+/// Where a thread's 8 pieces of 8 elements lie: each rowStep and columnStep after the one before.
+struct Pieces {
+    i64 rows, columns;
+    i64 row, column;
+    int rowStep, columnStep;
+
+    __device__ __forceinline__ i64 rowOf(int i) const { return row + i * rowStep; }
+    __device__ __forceinline__ i64 columnOf(int i) const { return column + i * columnStep; }
+    __device__ __forceinline__ bool inside(int i) const { return rowOf(i) < rows && columnOf(i) < columns; }
+};
+
+/// Aligned pieces, of which none is cut off by the last column. All loads stand before all that needs them, and in no
+/// branch, or each would wait for the one before.
+template <int TYPE>
+__device__ __forceinline__ void load_vectors(const Source& s, const Pieces& at, float (&x)[PASSES][8]) {
+    constexpr int SIZE = TYPE == F32 ? 4 : 2;
+    uint4 raw[PASSES], more[TYPE == F32 ? PASSES : 1];
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        const u8* from = s.data + (at.rowOf(i) * s.rowStride + at.columnOf(i)) * SIZE;
+        raw[i] = load16(from, at.inside(i));
+        if (TYPE == F32) {
+            more[i] = load16(from + 16, at.inside(i));
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        u32 words[4] = {raw[i].x, raw[i].y, raw[i].z, raw[i].w};
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            if (TYPE == F32) {
+                u32 second[4] = {more[i].x, more[i].y, more[i].z, more[i].w};
+                x[i][j] = __uint_as_float(words[j]);
+                x[i][j + 4] = __uint_as_float(second[j]);
+            } else if (TYPE == BF16) {
+                x[i][2 * j] = __uint_as_float(words[j] << 16);
+                x[i][2 * j + 1] = __uint_as_float(words[j] & 0xFFFF0000u);
+            } else {
+                x[i][2 * j] = octet_half_to_float(u16(words[j] & 0xFFFF));
+                x[i][2 * j + 1] = octet_half_to_float(u16(words[j] >> 16));
+            }
+        }
+    }
+}
+
+/// The same for codes with scales.
+__device__ __forceinline__ void load_scaled_vectors(const Source& s, const Pieces& at, float (&x)[PASSES][8]) {
+    Codec c = codec(s.type, true);
+    uint2 raw[PASSES];
+    float scale[PASSES];
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        bool inside = at.inside(i);
+        const u8* from = s.data + at.rowOf(i) * s.rowStride + at.columnOf(i);
+        raw[i] = inside ? *reinterpret_cast<const uint2*>(from) : make_uint2(0, 0);
+        i64 block = (at.rowOf(i) >> s.scaleRowShift) * s.scaleRowStride
+                + (at.columnOf(i) >> s.scaleColumnShift) * s.scaleColumnStride;
+        scale[i] = inside ? load_scale(s.scales, block, s.scaleFormat) : 0;
+    }
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            if (s.scaleColumnShift == 0 && j > 0 && at.inside(i)) {
+                scale[i] = load_scale(s.scales, (at.rowOf(i) >> s.scaleRowShift) * s.scaleRowStride
+                        + (at.columnOf(i) + j) * s.scaleColumnStride, s.scaleFormat);
+            }
+            x[i][j] = __fmul_rn(decode(c, (j < 4 ? raw[i].x : raw[i].y) >> 8 * (j % 4) & 0xFF), scale[i]);
+        }
+    }
+}
+
+/// PASSES times 8 elements; what is outside of the matrix is 0.
+__device__ __forceinline__ void load_tile(const Source& s, const Pieces& at, float (&x)[PASSES][8]) {
+    if (s.vectors && s.type == BF16) {
+        load_vectors<BF16>(s, at, x);
+    } else if (s.vectors && s.type == F32) {
+        load_vectors<F32>(s, at, x);
+    } else if (s.vectors && s.type == F16) {
+        load_vectors<F16>(s, at, x);
+    } else if (s.vectors) {
+        load_scaled_vectors(s, at, x);
+    } else {
+        Codec c = codec(s.type, true);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                i64 row = at.rowOf(i), column = at.columnOf(i) + j;
+                x[i][j] = row >= at.rows || column >= at.columns ? 0
+                        : s.type > F16 ? load_scaled(s, c, row, column)
+                        : load_float(s.data, row * s.rowStride + column * s.columnStride, s.type);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- maxima
+
+__device__ __forceinline__ u32 larger(u32 a, u32 b) {
+    return a > b ? a : b;
+}
+
+__device__ __forceinline__ u32 max8(const float (&x)[8]) {
+    u32 m = 0;
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        m = larger(m, __float_as_uint(x[j]) & MAGNITUDE);
+    }
+    return m;
+}
+
+/// Over the 16 lanes of a half warp; all of them get it.
+__device__ __forceinline__ u32 max_of_half_warp(u32 m) {
+#pragma unroll
+    for (int lanes = 8; lanes > 0; lanes >>= 1) {
+        m = larger(m, __shfl_xor_sync(0xFFFFFFFFu, m, lanes));
+    }
+    return m;
+}
+
+/// Over the block; all of its threads get it. May be called once in a kernel.
+__device__ __forceinline__ u32 max_of_block(u32 m) {
+    __shared__ u32 ofWarp[THREADS / 32];
+    m = __reduce_max_sync(0xFFFFFFFFu, m);
+    if (threadIdx.x % 32 == 0) {
+        ofWarp[threadIdx.x / 32] = m;
+    }
+    __syncthreads();
+    m = ofWarp[0];
+#pragma unroll
+    for (int i = 1; i < THREADS / 32; i++) {
+        m = larger(m, ofWarp[i]);
+    }
+    return m;
+}
+
+// ---------------------------------------------------------------------------------------------------- codes
+
+__device__ __forceinline__ uint2 encode8(const Codec& c, const float (&x)[8], const float (&factor)[8]) {
+    float y[8];
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        y[j] = __fmul_rn(x[j], factor[j]);
+    }
+    return make_uint2(encode_quantized4(c, y[0], y[1], y[2], y[3]), encode_quantized4(c, y[4], y[5], y[6], y[7]));
+}
+
+__device__ __forceinline__ uint2 encode8(const Codec& c, const float (&x)[8], float factor) {
+    float same[8] = {factor, factor, factor, factor, factor, factor, factor, factor};
+    return encode8(c, x, same);
+}
+
+__device__ __forceinline__ void store8(const QuantizeParameters& p, i64 row, i64 column, uint2 word) {
+    if (row >= p.rows || column >= p.columns) {
+        return;
+    }
+    u8* at = p.codes + row * p.codesRowStride + column * p.codesColumnStride;
+    if (p.layout == LAYOUT_ROWS && column + 8 <= p.columns) {
+        *reinterpret_cast<uint2*>(at) = word;
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        if (column + j < p.columns) {
+            at[j * p.codesColumnStride] = u8((j < 4 ? word.x : word.y) >> 8 * (j % 4));
+        }
+    }
+}
+
+/// Writes a tile's codes. Those that are contiguous along columns are turned in shared memory: 16 rows of a column are
+/// one store, and 8 lanes write one line.
+__device__ __forceinline__ void store_tile(const QuantizeParameters& p, i64 row0, i64 column0, int row, int column,
+        const uint2 (&words)[PASSES]) {
+    if (p.layout != LAYOUT_COLUMNS) {
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            store8(p, row0 + row + i, column0 + column, words[i]);
+        }
+        return;
+    }
+    // [column][row]; 16 more bytes keep 16-byte loads aligned and lanes apart.
+    __shared__ __align__(16) u8 turned[TILE][TILE + 16];
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        u32 low = 0, high = 0;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            low |= ((j < 4 ? words[i].x : words[i].y) >> 8 * (j % 4) & 0xFF) << 8 * i;
+            high |= ((j < 4 ? words[i + 4].x : words[i + 4].y) >> 8 * (j % 4) & 0xFF) << 8 * i;
+        }
+        *reinterpret_cast<uint2*>(&turned[column + j][row]) = make_uint2(low, high);
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < TILE * TILE / 16; i += THREADS) {
+        int c = i / (TILE / 16), r = i % (TILE / 16) * 16;
+        if (column0 + c >= p.columns || row0 + r >= p.rows) {
+            continue;
+        }
+        u8* at = p.codes + (row0 + r) + (column0 + c) * p.codesColumnStride;
+        if (row0 + r + 16 <= p.rows) {
+            *reinterpret_cast<uint4*>(at) = *reinterpret_cast<const uint4*>(&turned[c][r]);
+        } else {
+            for (int k = 0; row0 + r + k < p.rows; k++) {
+                at[k] = turned[c][r + k];
+            }
+        }
+    }
+}
+
+struct Place {
+    i64 row0, column0, tileRow, tileColumn;
+    int row, column;
+};
+
+/// Tiles are numbered along the rows of the matrix.
+__device__ __forceinline__ Place place(i64 columns, i64 tile) {
+    i64 across = (columns + TILE - 1) / TILE;
+    Place at;
+    at.tileRow = across == 0 ? 0 : tile / across;
+    at.tileColumn = across == 0 ? 0 : tile % across;
+    at.row0 = at.tileRow * TILE;
+    at.column0 = at.tileColumn * TILE;
+    at.row = int(threadIdx.x) / 16 * PASSES;
+    at.column = int(threadIdx.x) % 16 * 8;
+    return at;
+}
+
+__device__ __forceinline__ Pieces pieces(i64 rows, i64 columns, const Place& at) {
+    return {rows, columns, at.row0 + at.row, at.column0 + at.column, 1, 0};
+}
+
+// ---------------------------------------------------------------------------------------------------- kernels
+
+/// One scale for 128 neighbours of a row.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+octet_quantize_1x128(const __grid_constant__ QuantizeParameters p) {
+    Place at = place(p.columns, blockIdx.x);
+    Codec c = codec(p.format, true);
+    float x[PASSES][8];
+    load_tile(p.source, pieces(p.rows, p.columns, at), x);
+    // Each lane of a half warp has the maxima of its 8 rows; lane i % 8 keeps that of row i and makes its scale, which is
+    // one division for 8 rows instead of 8.
+    int lane = int(threadIdx.x) % 8;
+    u32 mine = 0;
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        u32 m = max_of_half_warp(max8(x[i]));
+        mine = lane == i ? m : mine;
+    }
+    float scale = scale_of(mine, c.max, p.scaleFormat);
+    float factor = __fdiv_rn(1.0f, scale);
+    i64 row = at.row0 + at.row + lane;
+    if (threadIdx.x % 16 < 8 && row < p.rows) {
+        store_scale(p.scales, row * p.scalesRowStride + at.tileColumn * p.scalesColumnStride, p.scaleFormat, scale);
+    }
+    uint2 words[PASSES];
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        words[i] = encode8(c, x[i], __shfl_sync(0xFFFFFFFFu, factor, i, 8));
+    }
+    store_tile(p, at.row0, at.column0, at.row, at.column, words);
+}
+
+/// One scale for a square.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+octet_quantize_128x128(const __grid_constant__ QuantizeParameters p) {
+    Place at = place(p.columns, blockIdx.x);
+    Codec c = codec(p.format, true);
+    float x[PASSES][8];
+    load_tile(p.source, pieces(p.rows, p.columns, at), x);
+    u32 m = 0;
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        m = larger(m, max8(x[i]));
+    }
+    float scale = scale_of(max_of_block(m), c.max, p.scaleFormat);
+    float factor = __fdiv_rn(1.0f, scale);
+    if (threadIdx.x == 0) {
+        store_scale(p.scales, at.tileRow * p.scalesRowStride + at.tileColumn * p.scalesColumnStride, p.scaleFormat,
+                scale);
+    }
+    uint2 words[PASSES];
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        words[i] = encode8(c, x[i], factor);
+    }
+    store_tile(p, at.row0, at.column0, at.row, at.column, words);
+}
+
+/// One scale for 128 neighbours of a column.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+octet_quantize_128x1(const __grid_constant__ QuantizeParameters p) {
+    __shared__ u32 ofWarp[THREADS / 32][TILE];
+    __shared__ float factors[TILE];
+    Place at = place(p.columns, blockIdx.x);
+    Codec c = codec(p.format, true);
+    float x[PASSES][8];
+    load_tile(p.source, pieces(p.rows, p.columns, at), x);
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        u32 m = 0;
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            m = larger(m, __float_as_uint(x[i][j]) & MAGNITUDE);
+        }
+        m = larger(m, __shfl_xor_sync(0xFFFFFFFFu, m, 16));
+        if (threadIdx.x % 32 < 16) {
+            ofWarp[threadIdx.x / 32][at.column + j] = m;
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x < TILE) {
+        u32 m = 0;
+#pragma unroll
+        for (int i = 0; i < THREADS / 32; i++) {
+            m = larger(m, ofWarp[i][threadIdx.x]);
+        }
+        float scale = scale_of(m, c.max, p.scaleFormat);
+        factors[threadIdx.x] = __fdiv_rn(1.0f, scale);
+        i64 column = at.column0 + threadIdx.x;
+        if (column < p.columns) {
+            store_scale(p.scales, at.tileRow * p.scalesRowStride + column * p.scalesColumnStride, p.scaleFormat, scale);
+        }
+    }
+    __syncthreads();
+    float factor[8];
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        factor[j] = factors[at.column + j];
+    }
+    uint2 words[PASSES];
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        words[i] = encode8(c, x[i], factor);
+    }
+    store_tile(p, at.row0, at.column0, at.row, at.column, words);
+}
+
+/// One scale for a row: a half warp takes a row, 1024 elements at a time, and reads it twice; the second time it is in
+/// the cache. If the launch has swapped rows and columns, octet_quantize_column is meant.
+extern "C" __global__ void __launch_bounds__(THREADS)
+octet_quantize_row(const __grid_constant__ QuantizeParameters p) {
+    Codec c = codec(p.format, true);
+    i64 row = i64(blockIdx.x) * 16 + threadIdx.x / 16;
+    i64 column = threadIdx.x % 16 * 8;
+    float x[PASSES][8];
+    u32 m = 0;
+    for (i64 from = 0; from < p.columns; from += PASSES * TILE) {
+        load_tile(p.source, {p.rows, p.columns, row, from + column, 0, TILE}, x);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            m = larger(m, max8(x[i]));
+        }
+    }
+    float scale = scale_of(max_of_half_warp(m), c.max, p.scaleFormat);
+    float factor = __fdiv_rn(1.0f, scale);
+    if (threadIdx.x % 16 == 0 && row < p.rows) {
+        store_scale(p.scales, row * p.scalesRowStride, p.scaleFormat, scale);
+    }
+    for (i64 from = 0; from < p.columns; from += PASSES * TILE) {
+        load_tile(p.source, {p.rows, p.columns, row, from + column, 0, TILE}, x);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            store8(p, row, from + column + i * TILE, encode8(c, x[i], factor));
+        }
+    }
+}
+
+/// One scale for a column of what the launch calls rows: the source is the transpose of what is to be quantised by rows.
+/// A block takes 128 columns.
+extern "C" __global__ void __launch_bounds__(THREADS)
+octet_quantize_column(const __grid_constant__ QuantizeParameters p) {
+    __shared__ u32 ofWarp[THREADS / 32][TILE];
+    __shared__ float factors[TILE];
+    Codec c = codec(p.format, true);
+    Place at = place(p.columns, blockIdx.x);
+    float x[PASSES][8];
+    u32 m[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    for (i64 row0 = 0; row0 < p.rows; row0 += TILE) {
+        load_tile(p.source, {p.rows, p.columns, row0 + at.row, at.column0 + at.column, 1, 0}, x);
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+#pragma unroll
+            for (int i = 0; i < PASSES; i++) {
+                m[j] = larger(m[j], __float_as_uint(x[i][j]) & MAGNITUDE);
+            }
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        m[j] = larger(m[j], __shfl_xor_sync(0xFFFFFFFFu, m[j], 16));
+        if (threadIdx.x % 32 < 16) {
+            ofWarp[threadIdx.x / 32][at.column + j] = m[j];
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x < TILE) {
+        u32 all = 0;
+#pragma unroll
+        for (int i = 0; i < THREADS / 32; i++) {
+            all = larger(all, ofWarp[i][threadIdx.x]);
+        }
+        float scale = scale_of(all, c.max, p.scaleFormat);
+        factors[threadIdx.x] = __fdiv_rn(1.0f, scale);
+        i64 column = at.column0 + threadIdx.x;
+        if (column < p.columns) {
+            store_scale(p.scales, column * p.scalesColumnStride, p.scaleFormat, scale);
+        }
+    }
+    __syncthreads();
+    float factor[8];
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        factor[j] = factors[at.column + j];
+    }
+    for (i64 row0 = 0; row0 < p.rows; row0 += TILE) {
+        load_tile(p.source, {p.rows, p.columns, row0 + at.row, at.column0 + at.column, 1, 0}, x);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            store8(p, row0 + at.row + i, at.column0 + at.column, encode8(c, x[i], factor));
+        }
+    }
+}
+
+/// The largest magnitudes of parts of the matrix, one for each block; octet_quantize_tensor takes the largest of them.
+/// The largest of some numbers does not depend on their order, so neither do the bits.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+octet_amax_tensor(const __grid_constant__ QuantizeParameters p) {
+    i64 tiles = (p.rows + TILE - 1) / TILE * ((p.columns + TILE - 1) / TILE);
+    float x[PASSES][8];
+    u32 m = 0;
+    for (i64 tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        Place at = place(p.columns, tile);
+        load_tile(p.source, pieces(p.rows, p.columns, at), x);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            m = larger(m, max8(x[i]));
+        }
+    }
+    m = max_of_block(m);
+    if (threadIdx.x == 0) {
+        p.partials[blockIdx.x] = m;
+    }
+}
+
+/// One scale for the matrix.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+octet_quantize_tensor(const __grid_constant__ QuantizeParameters p) {
+    Place at = place(p.columns, blockIdx.x);
+    Codec c = codec(p.format, true);
+    float x[PASSES][8];
+    load_tile(p.source, pieces(p.rows, p.columns, at), x);
+    u32 m = 0;
+    for (int i = threadIdx.x; i < p.partialCount; i += THREADS) {
+        m = larger(m, p.partials[i]);
+    }
+    float scale = scale_of(max_of_block(m), c.max, p.scaleFormat);
+    float factor = __fdiv_rn(1.0f, scale);
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        store_scale(p.scales, 0, p.scaleFormat, scale);
+    }
+    uint2 words[PASSES];
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        words[i] = encode8(c, x[i], factor);
+    }
+    store_tile(p, at.row0, at.column0, at.row, at.column, words);
+}
+
+/// code * scale in FP32, rounded once.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+octet_dequantize(const __grid_constant__ DequantizeParameters p) {
+    Place at = place(p.columns, blockIdx.x);
+    float x[PASSES][8];
+    i64 column = at.column0 + at.column;
+    load_tile(p.source, pieces(p.rows, p.columns, at), x);
+#pragma unroll
+    for (int i = 0; i < PASSES; i++) {
+        i64 row = at.row0 + at.row + i;
+        if (row >= p.rows || column >= p.columns) {
+            continue;
+        }
+        i64 element = row * p.rowStride + column * p.columnStride;
+        if (p.vectors && column + 8 <= p.columns) {
+            if (p.type == F32) {
+                float4* to = reinterpret_cast<float4*>(reinterpret_cast<float*>(p.target) + element);
+                to[0] = make_float4(x[i][0], x[i][1], x[i][2], x[i][3]);
+                to[1] = make_float4(x[i][4], x[i][5], x[i][6], x[i][7]);
+            } else {
+                u32 words[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    float low = x[i][2 * j], high = x[i][2 * j + 1];
+                    words[j] = p.type == BF16 ? u32(float_to_bf16(low)) | u32(float_to_bf16(high)) << 16
+                            : u32(octet_float_to_half(low)) | u32(octet_float_to_half(high)) << 16;
+                }
+                *reinterpret_cast<uint4*>(reinterpret_cast<u16*>(p.target) + element) =
+                        make_uint4(words[0], words[1], words[2], words[3]);
+            }
+        } else {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                if (column + j < p.columns) {
+                    store_float(p.target, element + j * p.columnStride, p.type, x[i][j]);
+                }
+            }
+        }
+    }
+}

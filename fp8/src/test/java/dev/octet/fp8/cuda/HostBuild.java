@@ -1,0 +1,177 @@
+package dev.octet.fp8.cuda;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * A {@code .cu} file built by the host's C++ compiler against {@code src/test/cuda}, where {@code host_runtime.hpp} says
+ * what that gives. The compiler is that of the environment variable {@code CXX}, or {@code c++}, {@code g++} or
+ * {@code clang++} on the path. Libraries are kept in {@code target/cuda-host} under a hash of all that went into them.
+ */
+final class HostBuild {
+    private static final Path SUPPORT = Path.of("src", "test", "cuda").toAbsolutePath();
+    private static final Path OUTPUT = Path.of("target", "cuda-host").toAbsolutePath();
+    private static final List<String> OPTIONS = List.of("-std=c++17", "-O2", "-march=native", "-ffp-contract=off",
+            "-fno-strict-aliasing", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden");
+    private static final Pattern KERNEL =
+            Pattern.compile("extern\\s+\"C\"\\s+__global__\\s+void\\s+(?:__launch_bounds__\\([^)]*\\)\\s*)?(\\w+)\\s*\\(");
+    private static final int ERROR_BYTES = 2048;
+    private static final Optional<Path> COMPILER = findCompiler();
+    private static final Map<Path, HostBuild> ALL = new ConcurrentHashMap<>();
+
+    private final MethodHandle launch;
+    private final MethodHandle parameters;
+
+    private HostBuild(Path library) {
+        SymbolLookup symbols = SymbolLookup.libraryLookup(library, Arena.global());
+        Linker linker = Linker.nativeLinker();
+        launch = linker.downcallHandle(symbols.findOrThrow("octet_launch"),
+                FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
+                        ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
+                        ValueLayout.JAVA_LONG));
+        parameters = linker.downcallHandle(symbols.findOrThrow("octet_parameters"),
+                FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS));
+    }
+
+    /** {@return why nothing can be built here, or nothing} */
+    static Optional<String> unavailable() {
+        return COMPILER.isPresent() ? Optional.empty()
+                : Optional.of("no C++ compiler found (CXX, c++, g++, clang++): CUDA kernels are not run on the host");
+    }
+
+    private static Optional<Path> findCompiler() {
+        String named = System.getenv("CXX");
+        List<String> names = named == null ? List.of("c++", "g++", "clang++") : List.of(named);
+        List<Path> path = Stream.of(System.getenv().getOrDefault("PATH", "").split(":")).filter(p -> !p.isEmpty())
+                .map(Path::of).toList();
+        return names.stream().flatMap(name -> path.stream().map(folder -> folder.resolve(name)))
+                .filter(Files::isExecutable).findFirst();
+    }
+
+    // ---------------------------------------------------------------------------------------------- building
+
+    /**
+     * {@return a file's kernels, built when they are first asked for}
+     *
+     * @param source the {@code .cu} file
+     */
+    static HostBuild of(Path source) {
+        return ALL.computeIfAbsent(source.toAbsolutePath(), s -> {
+            try {
+                return new HostBuild(build(s));
+            } catch (IOException e) {
+                throw new UncheckedIOException("building " + s, e);
+            }
+        });
+    }
+
+    private static Path build(Path source) throws IOException {
+        Path compiler = COMPILER.orElseThrow(() -> new IllegalStateException(unavailable().orElseThrow()));
+        Matcher m = KERNEL.matcher(Files.readString(source));
+        String kernels = m.results().map(r -> "OCTET_KERNEL(" + r.group(1) + ")").collect(Collectors.joining(", "));
+        String program = "#include \"host_cuda.hpp\"\n#include \"" + source + "\"\n#include \"host_exports.hpp\"\n"
+                + "OCTET_KERNELS(" + kernels + ")\nOCTET_EXPORTS\n";
+        String name = source.getFileName().toString().replace(".cu", "");
+        Path library = OUTPUT.resolve(name + "-" + hash(program, compiler, source) + ".so");
+        if (Files.exists(library)) {
+            return library;
+        }
+        Files.createDirectories(OUTPUT);
+        Path text = OUTPUT.resolve(name + ".cpp");
+        Files.writeString(text, program);
+        Path unfinished = Files.createTempFile(OUTPUT, name, ".so");
+        List<String> command = new ArrayList<>(List.of(compiler.toString()));
+        command.addAll(OPTIONS);
+        command.addAll(List.of("-I" + SUPPORT, "-o", unfinished.toString(), text.toString(), "-ldl"));
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        try {
+            if (process.waitFor() != 0) {
+                throw new IllegalStateException(String.join(" ", command) + ":\n" + said);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IllegalStateException(e);
+        }
+        Files.move(unfinished, library, StandardCopyOption.ATOMIC_MOVE);
+        return library;
+    }
+
+    private static String hash(String program, Path compiler, Path source) throws IOException {
+        try {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            digest.update((program + compiler + OPTIONS).getBytes(StandardCharsets.UTF_8));
+            for (Path folder : List.of(SUPPORT, source.getParent())) {
+                try (Stream<Path> files = Files.list(folder)) {
+                    for (Path file : files.filter(Files::isRegularFile).sorted().toList()) {
+                        digest.update(Files.readAllBytes(file));
+                    }
+                }
+            }
+            return HexFormat.of().formatHex(digest.digest(), 0, 8);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------- running
+
+    /**
+     * Runs a kernel whose only parameter is a struct.
+     *
+     * @param kernel its name
+     * @param blocks blocks of the grid
+     * @param threads threads of a block
+     * @param shared bytes of dynamic shared memory
+     * @param order in which order threads take turns: 0 forward, 1 backward, else by that seed
+     * @param struct the parameter
+     * @throws IllegalStateException if the kernel has other parameters, or something went wrong that a GPU might not
+     *     have noticed; the message says what
+     */
+    void launch(String kernel, int blocks, int threads, int shared, long order, MemorySegment struct) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment name = arena.allocateFrom(kernel);
+            MemorySegment sizes = arena.allocate(16 * 8L, 8);
+            int count = (int) parameters.invokeExact(name, sizes);
+            if (count != 1 || sizes.get(ValueLayout.JAVA_LONG, 0) != struct.byteSize()) {
+                throw new IllegalStateException(kernel + " has " + count + " parameters, the first of "
+                        + sizes.get(ValueLayout.JAVA_LONG, 0) + " bytes; the launch has one of " + struct.byteSize());
+            }
+            MemorySegment shape = arena.allocateFrom(ValueLayout.JAVA_INT, blocks, 1, 1, threads, 1, 1, 1, 1, 1);
+            MemorySegment arguments = arena.allocateFrom(ValueLayout.JAVA_LONG, struct.address());
+            MemorySegment error = arena.allocate(ERROR_BYTES);
+            int failed = (int) launch.invokeExact(name, shape, (long) shared, order, arguments, error,
+                    (long) ERROR_BYTES);
+            if (failed != 0) {
+                throw new IllegalStateException(kernel + ": " + error.getString(0));
+            }
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}
