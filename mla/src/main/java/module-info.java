@@ -17,6 +17,7 @@ module dev.octet.mla {
     uses dev.octet.mla.spi.MlaBackend;
 
     provides dev.octet.mla.spi.MlaBackend with
+            dev.octet.mla.ffm.NativeBackend,
             dev.octet.mla.cpu.VectorBackend,
             dev.octet.mla.cpu.ScalarBackend,
             dev.octet.mla.reference.ReferenceBackend;

@@ -135,7 +135,7 @@ record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, in
 
     /** What has to come out. */
     ExpectedAttention expected(Data data) {
-        ExpectedAttention expected = new ExpectedAttention(tokens(), heads);
+        ExpectedAttention expected = new ExpectedAttention(tokens(), heads, TestedBackends.decodeProducts());
         float[] values = data.query.view().toFloatArray();
         int first = 0;
         for (int s = 0; s < lengths.length; s++) {

@@ -3,6 +3,7 @@ package dev.octet.mla;
 import dev.octet.core.DType;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.mla.reference.AttentionError.Products;
 import java.lang.foreign.Arena;
 import java.util.SplittableRandom;
 import java.util.function.DoubleSupplier;
@@ -124,7 +125,7 @@ final class ExactModel {
 
     /** What the naive form has to give, from the decompressed keys and values. */
     ExpectedAttention expectedNaive(AttentionOptions options) {
-        ExpectedAttention expected = new ExpectedAttention(queries, heads);
+        ExpectedAttention expected = new ExpectedAttention(queries, heads, Products.FP32);
         for (int h = 0; h < heads; h++) {
             int head = h;
             double[][] q = rows(queries, NOPE + ROPE,
@@ -139,7 +140,7 @@ final class ExactModel {
 
     /** What attention over the latents has to give. */
     ExpectedAttention expectedOverLatents(Tensor absorbedQuery, AttentionOptions options) {
-        ExpectedAttention expected = new ExpectedAttention(queries, heads);
+        ExpectedAttention expected = new ExpectedAttention(queries, heads, TestedBackends.decodeProducts());
         float[] q = absorbedQuery.toFloatArray();
         double[][] k = rows(keys, LATENT + ROPE, (t, c) -> c < LATENT ? latents[t][c] : ropeKeys[t][c - LATENT]);
         for (int h = 0; h < heads; h++) {

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.fail;
 import dev.octet.core.BFloat16;
 import dev.octet.core.DType;
 import dev.octet.mla.reference.AttentionError;
+import dev.octet.mla.reference.AttentionError.Products;
 import dev.octet.mla.reference.ReferenceAttention;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
@@ -21,14 +22,17 @@ final class ExpectedAttention {
     private final double[][][] likely;
     private final double[][] lse;
     private final double[][] lseBound;
+    private final Products products;
 
-    ExpectedAttention(int tokens, int heads) {
-        this(new double[tokens][heads][], new double[tokens][heads][], new double[tokens][heads][],
+    /** @param products what the kernels under test multiply */
+    ExpectedAttention(int tokens, int heads, Products products) {
+        this(products, new double[tokens][heads][], new double[tokens][heads][], new double[tokens][heads][],
                 new double[tokens][heads], new double[tokens][heads]);
     }
 
-    private ExpectedAttention(double[][][] out, double[][][] outBound, double[][][] likely, double[][] lse,
-            double[][] lseBound) {
+    private ExpectedAttention(Products products, double[][][] out, double[][][] outBound, double[][][] likely,
+            double[][] lse, double[][] lseBound) {
+        this.products = products;
         this.out = out;
         this.outBound = outBound;
         this.likely = likely;
@@ -40,7 +44,7 @@ final class ExpectedAttention {
     void add(int first, int head, double[][] queries, double[][] keys, double[][] values, int valueDim,
             AttentionOptions options) {
         ReferenceAttention.Result exact = ReferenceAttention.attend(queries, keys, values, valueDim, options);
-        AttentionError.Bound bound = AttentionError.attend(queries, keys, values, valueDim, options, exact);
+        AttentionError.Bound bound = AttentionError.attend(queries, keys, values, valueDim, options, exact, products);
         for (int i = 0; i < queries.length; i++) {
             out[first + i][head] = exact.out()[i];
             outBound[first + i][head] = bound.out()[i];
@@ -52,8 +56,8 @@ final class ExpectedAttention {
 
     /** Some of the tokens. */
     ExpectedAttention part(int from, int to) {
-        return new ExpectedAttention(Arrays.copyOfRange(out, from, to), Arrays.copyOfRange(outBound, from, to),
-                Arrays.copyOfRange(likely, from, to), Arrays.copyOfRange(lse, from, to),
+        return new ExpectedAttention(products, Arrays.copyOfRange(out, from, to),
+                Arrays.copyOfRange(outBound, from, to), Arrays.copyOfRange(likely, from, to), Arrays.copyOfRange(lse, from, to),
                 Arrays.copyOfRange(lseBound, from, to));
     }
 

@@ -3,6 +3,7 @@ package dev.octet.mla;
 import dev.octet.core.DType;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.mla.reference.AttentionError.Products;
 import dev.octet.mla.spi.MlaBackend;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
@@ -123,7 +124,7 @@ record PrefillCase(long seed, int heads, int keyDim, int ropeDim, int valueDim, 
 
     /** What has to come out. */
     ExpectedAttention expected(Data data) {
-        ExpectedAttention expected = new ExpectedAttention(queryTokens(), heads);
+        ExpectedAttention expected = new ExpectedAttention(queryTokens(), heads, Products.FP32);
         float[] query = data.query.toFloatArray();
         float[] keys = data.keys.toFloatArray();
         float[] ropeKeys = data.ropeKeys == null ? new float[0] : data.ropeKeys.toFloatArray();

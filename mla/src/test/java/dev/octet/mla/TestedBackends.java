@@ -1,6 +1,8 @@
 package dev.octet.mla;
 
 import dev.octet.core.spi.BackendsUnderTest;
+import dev.octet.mla.ffm.NativeBackend;
+import dev.octet.mla.reference.AttentionError.Products;
 import dev.octet.mla.spi.MlaBackend;
 import java.util.List;
 import java.util.stream.Stream;
@@ -12,6 +14,12 @@ public final class TestedBackends {
     /** {@return the names, for a method source} */
     public static Stream<String> names() {
         return BackendsUnderTest.names(MlaBackends.FOUND);
+    }
+
+    /** {@return what decode multiplies on the least precise of them} */
+    static Products decodeProducts() {
+        boolean splits = names().anyMatch("native"::equals) && NativeBackend.splitsOperands();
+        return splits ? Products.SPLIT_BF16 : Products.FP32;
     }
 
     /** {@return the backends themselves, which take a cache's pages as they are} */

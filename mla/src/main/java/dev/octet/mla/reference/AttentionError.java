@@ -19,10 +19,42 @@ public final class AttentionError {
     private static final int BLOCK = 128;
     /** Kernels rescale their sums after at least so many keys. */
     private static final int LEAST_KEYS = 64;
-    /** Below this an exponential may be 0, or a product subnormal. */
-    private static final double UNDERFLOW = 0x1p-124;
 
     private AttentionError() {}
+
+    /** What the two products of attention are made of. */
+    public enum Products {
+        /** FP32 operands, FP32 sums. */
+        FP32(1, 0, 0x1p-124),
+        /**
+         * Queries and weights are sums of two BF16 numbers, so that each product is two; keys and values are BF16, or
+         * E4M3 with a scale that multiplies sums and weights. Sums are FP32, and subnormal numbers are 0.
+         */
+        SPLIT_BF16(2, 0x1p-17, 0x1p-116);
+
+        /** Additions for each product. */
+        private final int terms;
+        /** What is left of a number once the largest BF16 numbers were taken away, in relation to it. */
+        private final double rest;
+        /** Below this an exponential may be 0, or a product subnormal, in relation to a value. */
+        private final double underflow;
+
+        Products(int terms, double rest, double underflow) {
+            this.terms = terms;
+            this.rest = rest;
+            this.underflow = underflow;
+        }
+
+        /** Roundings that a term of a dot product meets: decoding, product, additions, scale and base of exponent. */
+        private int scoreRoundings(int n) {
+            return terms * Math.min(n, BLOCK) + Math.ceilDiv(n, BLOCK) + 6 * terms;
+        }
+
+        /** Roundings that a term of a weighted sum meets: product, additions, rescaling, the sum's own factor. */
+        private int sumRoundings(int n) {
+            return terms * Math.min(n, BLOCK) + 2 * Math.ceilDiv(n, LEAST_KEYS) + 4 * terms;
+        }
+    }
 
     /**
      * The largest possible distances, and those that are not to be expected on data without structure.
@@ -32,16 +64,6 @@ public final class AttentionError {
      * @param likely of each query's outputs, if roundings are independent and as often up as down: six deviations
      */
     public record Bound(double[][] out, double[] lse, double[][] likely) {}
-
-    /** Roundings that a term of a dot product meets: decoding, product, the additions, scale and base of exponent. */
-    private static int scoreRoundings(int n) {
-        return Math.min(n, BLOCK) + Math.ceilDiv(n, BLOCK) + 6;
-    }
-
-    /** Roundings that a term of a weighted sum meets: product, the additions, rescaling, the sum's own factor. */
-    private static int sumRoundings(int n) {
-        return Math.min(n, BLOCK) + 2 * Math.ceilDiv(n, LEAST_KEYS) + 4;
-    }
 
     /** {@code (1 + u)^n - 1} is at most this (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1). */
     private static double gamma(int n) {
@@ -57,9 +79,10 @@ public final class AttentionError {
      * @param valueDim as there
      * @param options as there
      * @param exact what it gave
+     * @param products what the kernel in question multiplies
      */
     public static Bound attend(double[][] queries, double[][] keys, double[][] values, int valueDim,
-            AttentionOptions options, Result exact) {
+            AttentionOptions options, Result exact, Products products) {
         double[][] out = new double[queries.length][valueDim];
         double[][] likely = new double[queries.length][valueDim];
         double[] lse = new double[queries.length];
@@ -69,9 +92,9 @@ public final class AttentionError {
             int end = Math.toIntExact(options.endKey(position, keys.length));
             if (first < end) {
                 lse[i] = row(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i],
-                        out[i]);
+                        out[i], products);
                 likely(queries[i], keys, values, first, end, options.scale(), exact.out()[i], exact.lse()[i],
-                        likely[i]);
+                        likely[i], products);
             }
         }
         return new Bound(out, lse, likely);
@@ -79,7 +102,7 @@ public final class AttentionError {
 
     /** Fills in one query's bounds and returns that of its log-sum-exp. */
     private static double row(double[] query, double[][] keys, double[][] values, int first, int end, double scale,
-            double[] exactOut, double exactLse, double[] out) {
+            double[] exactOut, double exactLse, double[] out, Products products) {
         int n = end - first;
         double[] weights = new double[n];
         double[] magnitudes = new double[n];
@@ -98,9 +121,10 @@ public final class AttentionError {
         }
         // Every number that is ever an exponent is at most so large.
         double exponent = largest + Math.log(n);
-        double scoreError = gamma(scoreRoundings(query.length));
+        double scoreError = gamma(products.scoreRoundings(query.length)) + products.rest;
         double weightError = 12 * U * exponent + EXP * (Math.ceilDiv(n, LEAST_KEYS) + 2);
-        double sumError = gamma(sumRoundings(n));
+        double sumError = gamma(products.sumRoundings(n));
+        double splitError = products.rest * (1 + sumError);
         double low = 0;
         double high = 0;
         for (int j = 0; j < n; j++) {
@@ -108,28 +132,29 @@ public final class AttentionError {
             low += weights[j] * Math.exp(-e);
             high += weights[j] * Math.exp(e);
             double shift = weights[j] * Math.expm1(e);
-            double rounding = 2 * sumError / (1 - sumError) * weights[j] * Math.exp(e);
+            double rounding = (2 * sumError + splitError) / (1 - sumError) * weights[j] * Math.exp(e);
             for (int c = 0; c < out.length; c++) {
                 double v = values[first + j][c];
                 out[c] += shift * Math.abs(v - exactOut[c]) + rounding * Math.abs(v)
-                        + UNDERFLOW * (1 + Math.abs(v) + Math.abs(exactOut[c]));
+                        + products.underflow * (1 + Math.abs(v) + Math.abs(exactOut[c]));
             }
         }
         for (int c = 0; c < out.length; c++) {
             out[c] /= low;
         }
         return Math.max(Math.log(high), -Math.log(low)) + sumError / (1 - sumError) + 4 * U * exponent
-                + UNDERFLOW * n;
+                + products.underflow * n;
     }
 
     /** Six deviations of the sum of all roundings, each as if it were as large as it can be but of either sign. */
     private static void likely(double[] query, double[][] keys, double[][] values, int first, int end, double scale,
-            double[] exactOut, double exactLse, double[] likely) {
+            double[] exactOut, double exactLse, double[] likely, Products products) {
         int n = end - first;
         int dim = likely.length;
         double[] shift = new double[dim];
         double[] squares = new double[dim];
         double[] stretch = new double[dim];
+        double[] own = new double[dim]; // where values are keys
         double ofAll = EXP * EXP * (Math.ceilDiv(n, LEAST_KEYS) + 2);
         for (int j = first; j < end; j++) {
             double score = 0;
@@ -141,19 +166,22 @@ public final class AttentionError {
             }
             double weight = Math.exp(score - exactLse);
             // Partial sums are as large as the score or as a sum of terms of random signs.
-            double variance = U * U * (scoreRoundings(query.length) * (score * score + square)
-                    + 9 * (score - exactLse) * (score - exactLse)) + ofAll;
+            double variance = U * U * (products.scoreRoundings(query.length) * (score * score + square)
+                    + 9 * (score - exactLse) * (score - exactLse)) + products.rest * products.rest * square + ofAll;
             for (int c = 0; c < dim; c++) {
                 double from = weight * (values[j][c] - exactOut[c]);
                 shift[c] += variance * from * from;
                 squares[c] += weight * values[j][c] * (weight * values[j][c]);
                 stretch[c] += (score - exactLse) * from;
+                own[c] += (c < query.length ? keys[j][c] : 0) * from;
             }
         }
         for (int c = 0; c < dim; c++) {
-            double sums = U * U * sumRoundings(n) * (2 * exactOut[c] * exactOut[c] + squares[c]);
-            // All exponents have the same rounded factor.
-            likely[c] = 6 * Math.sqrt(shift[c] + sums) + 2 * U * Math.abs(stretch[c]) + UNDERFLOW * n;
+            double sums = U * U * products.sumRoundings(n) * (2 * exactOut[c] * exactOut[c] + squares[c])
+                    + products.rest * products.rest * squares[c];
+            // All exponents have the same rounded factor, and all scores the same rest of the query.
+            likely[c] = 6 * Math.sqrt(shift[c] + sums) + 2 * U * Math.abs(stretch[c]) + products.underflow * n
+                    + (c < query.length ? products.rest * Math.abs(scale * query[c] * own[c]) : 0);
         }
     }
 
@@ -182,7 +210,7 @@ public final class AttentionError {
             double b = Math.exp(lseB - lse);
             bound[c] = (Math.expm1(e) * (a * Math.abs(outA[c] - exactOut[c]) + b * Math.abs(outB[c] - exactOut[c]))
                     + gamma(8) * Math.exp(e) * (a * Math.abs(outA[c]) + b * Math.abs(outB[c]))) / Math.exp(-e)
-                    + UNDERFLOW * (1 + Math.abs(outA[c]) + Math.abs(outB[c]));
+                    + Products.FP32.underflow * (1 + Math.abs(outA[c]) + Math.abs(outB[c]));
         }
         return 4 * U * exponent + 2 * EXP;
     }

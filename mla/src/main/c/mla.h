@@ -1,0 +1,85 @@
+/*
+ * The interface with Java (dev.octet.mla.ffm): attention in the absorbed form over a paged latent cache. Java has checked
+ * every shape, length, stride, page and address before it calls; see NativeDecode.java. All fields are 64 bits wide, so
+ * that the layout is the same for every compiler.
+ */
+#ifndef OCTET_MLA_H
+#define OCTET_MLA_H
+
+#include "octet.h"
+
+/* Changes with every change of the functions or of the structures below. */
+#define OCTET_MLA_ABI 1
+
+/* Bytes of working memory of a task. */
+#define OCTET_MLA_SCRATCH (512 << 10)
+
+enum {
+    OCTET_MLA_BF16 = 0,  /* rank + rope values of BF16 */
+    OCTET_MLA_FP8 = 1    /* rank codes of E4M3, rank / 128 scales of FP32, rope values of BF16 */
+};
+
+/** One call, or as much of it as fits into the working memory at a time. 8 bytes a field. */
+struct octet_mla_call {
+    const uint8_t *records;     /* [pages][page_size][record_bytes] */
+    int64_t format;
+    int64_t record_bytes;
+    int64_t page_size;          /* tokens */
+    int64_t rank;               /* values of the latent: a multiple of 128 */
+    int64_t rope;               /* values of the rotary key: even; rank + rope is at most 576 */
+    int64_t heads;              /* rows of one query token */
+    double scale;               /* what scores are multiplied by */
+    int64_t causal;
+    int64_t window;             /* keys that a query sees at most, 0 for all */
+    const uint8_t *query;       /* [tokens][heads][rank + rope], strides in bytes */
+    int64_t query_bf16;         /* else FP32 */
+    int64_t query_token, query_head, query_element;
+    uint8_t *out;               /* [tokens][heads][rank], strides in bytes */
+    int64_t out_bf16;
+    int64_t out_token, out_head, out_element;
+    uint8_t *lse;               /* FP32 [tokens][heads], strides in bytes, or null */
+    int64_t lse_token, lse_head;
+    const struct octet_mla_unit *units;
+};
+
+/** Rows that share their keys: queries of one sequence times heads. 8 bytes a field. */
+struct octet_mla_unit {
+    const int32_t *pages;       /* the sequence's page table */
+    int64_t keys;               /* tokens of the sequence */
+    int64_t queries;            /* query tokens of the sequence: the last ones */
+    int64_t first_query;        /* number of its first query token among those of all sequences */
+    int64_t first_row;          /* row r is query token r / heads, head r % heads */
+    int64_t rows;
+    int64_t first_key;          /* keys that any of its rows sees */
+    int64_t end_key;
+    int64_t splits;             /* pieces of these keys */
+    int64_t split_keys;         /* keys of each but the last: a multiple of 24 */
+    uint8_t *packed;            /* queries: 4 (rank + rope) bytes a row, rows rounded up to 16; aligned to 64 */
+    float *partials;            /* [splits][rows rounded up to 16][rank]; aligned to 64 */
+    float *stats;               /* [splits][2][rows rounded up to 16], maxima, then sums; aligned to 64 */
+};
+
+struct octet_mla_scratch;
+
+/*
+ * The three passes of a call, for each instruction set. Each function does one task of one unit:
+ *
+ *   pack      32 rows: queries into the form that scores are made from
+ *   attend    a split: its keys' part of all rows' sums
+ *   join      16 rows: all splits into a result, which is written
+ *
+ * A task of a pass needs those of the pass before that belong to its unit; tasks of one pass may run side by side, each
+ * with OCTET_MLA_SCRATCH bytes to work in, aligned to 64.
+ */
+#define OCTET_MLA_STEP(name, suffix)                                                                                   \
+    OCTET_EXPORT void octet_mla_##name##_##suffix(const struct octet_mla_call *c, int64_t unit, int64_t task,          \
+            struct octet_mla_scratch *w)
+#define OCTET_MLA_STEPS(suffix)                                                                                        \
+    OCTET_MLA_STEP(pack, suffix);                                                                                      \
+    OCTET_MLA_STEP(attend, suffix);                                                                                    \
+    OCTET_MLA_STEP(join, suffix)
+
+OCTET_MLA_STEPS(avx512);
+OCTET_MLA_STEPS(avx512bf16);
+
+#endif

@@ -1,0 +1,296 @@
+package dev.octet.mla.ffm;
+
+import dev.octet.core.DType;
+import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuPool;
+import dev.octet.core.cpu.Scratch;
+import dev.octet.mla.AttentionOptions;
+import dev.octet.mla.CacheFormat;
+import dev.octet.mla.spi.PagedLatents;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.ref.Reference;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The absorbed form in native code. Work is cut as the {@code cpu} backend cuts it: into units, up to
+ * {@link #UNIT_ROWS} rows (queries times heads) of a sequence, and units into splits of their keys. Both depend on the
+ * sequence's own lengths alone, and splits are joined in the order of the keys: so results are the same for every pool,
+ * and for every batch that a sequence is in. A call makes three passes over the pool's threads, which are the three
+ * functions of {@code mla.h}: queries are packed, splits are attended to, splits are joined and written.
+ *
+ * <p>Native code checks nothing. What it relies on is checked here, once a call: dimensions, lengths, and that page
+ * tables name pages that exist.
+ */
+final class NativeDecode {
+    private static final MethodHandle PACK = MlaLibrary.step("pack");
+    private static final MethodHandle ATTEND = MlaLibrary.step("attend");
+    private static final MethodHandle JOIN = MlaLibrary.step("join");
+
+    /** As in mla.h. */
+    private static final int MOST_DIMS = 576;
+    private static final int SCRATCH_BYTES = 512 << 10;
+    private static final int CALL_BYTES = 24 * 8;
+    private static final int UNIT_BYTES = 13 * 8;
+
+    /** Most rows of a unit: packed queries of V3's dimensions take 295 KB, sums 256 KiB. */
+    private static final int UNIT_ROWS = 128;
+    private static final int MOST_SPLITS = 16;
+    /** The fewest keys worth a task of their own. */
+    private static final int LEAST_KEYS = 256;
+    /** What the keys of a split are a multiple of: those of a tile. */
+    private static final int KEY_STEP = 24;
+    /** Rows that a task packs, and rows that a task joins. */
+    private static final int PACKED_ROWS = 32;
+    private static final int JOINED_ROWS = 16;
+    /** Working memory at a time, unless one unit takes more. */
+    private static final long WAVE_BYTES = 64 << 20;
+    private static final int ALIGNMENT = 64;
+    /** Working memory of a call, and of a task. */
+    private static final int CALL_SLOT = 6;
+    private static final int TASK_SLOT = 7;
+
+    /** Rows of one sequence that share their keys, and where its working memory begins, from that of the wave. */
+    private record Unit(int sequence, long firstQuery, int firstRow, int rows, int firstKey, int endKey, int splits, int splitKeys,
+            long pages, long packed, long partials, long stats) {}
+
+    private final Tensor query;
+    private final PagedLatents keys;
+    private final int[] queries;
+    private final AttentionOptions options;
+    private final Tensor out;
+    private final @Nullable Tensor lse;
+    private final int heads;
+    private final int rank;
+    private final int dims;
+
+    private Unit[] units = new Unit[16];
+    private int count;
+    /** The first task of each unit in each pass, and the number of tasks behind the last. */
+    private int[] packing = new int[17];
+    private int[] attending = new int[17];
+    private int[] joining = new int[17];
+    private long bytes;
+    private long call;
+
+    NativeDecode(Tensor query, PagedLatents keys, int[] queries, AttentionOptions options, Tensor out,
+            @Nullable Tensor lse) {
+        this.query = query;
+        this.keys = keys;
+        this.queries = queries;
+        this.options = options;
+        this.out = out;
+        this.lse = lse;
+        heads = Math.toIntExact(query.dim(1));
+        rank = keys.kvLoraRank();
+        dims = rank + keys.ropeDim();
+        check();
+    }
+
+    /** {@return whether there are kernels for such records} */
+    static boolean takes(PagedLatents keys) {
+        return keys.kvLoraRank() > 0 && keys.kvLoraRank() % CacheFormat.TILE == 0 && keys.ropeDim() % 2 == 0
+                && keys.kvLoraRank() + keys.ropeDim() <= MOST_DIMS;
+    }
+
+    private void check() {
+        int pageSize = keys.pageSize();
+        if (keys.bytesPerToken() != keys.format().bytesPerToken(rank, keys.ropeDim())) {
+            throw new IllegalArgumentException("pages has records of " + keys.bytesPerToken() + " bytes, " + keys.format()
+                    + " takes " + keys.format().bytesPerToken(rank, keys.ropeDim()));
+        }
+        long tokens = 0;
+        for (int s = 0; s < queries.length; s++) {
+            int needed = keys.lengths()[s] == 0 ? 0 : (keys.lengths()[s] - 1) / pageSize + 1;
+            int[] table = keys.tables()[s];
+            if (queries[s] < 0 || keys.lengths()[s] < 0 || table.length < needed) {
+                throw new IllegalArgumentException("sequence " + s + " has " + queries[s] + " queries, "
+                        + keys.lengths()[s] + " tokens and " + table.length + " pages");
+            }
+            for (int i = 0; i < needed; i++) {
+                if (table[i] < 0 || table[i] >= keys.pages().dim(0)) {
+                    throw new IllegalArgumentException("sequence " + s + " has page " + table[i] + ", there are "
+                            + keys.pages().dim(0));
+                }
+            }
+            tokens += queries[s];
+        }
+        if (queries.length != keys.sequences() || tokens != query.dim(0) || query.dim(2) != dims
+                || out.dim(0) != tokens || out.dim(1) != heads || out.dim(2) != rank
+                || lse != null && (lse.dim(0) != tokens || lse.dim(1) != heads)) {
+            throw new IllegalArgumentException("query has shape " + query.shape() + ", out " + out.shape() + " for "
+                    + tokens + " tokens and " + dims + " dimensions");
+        }
+    }
+
+    void run(CpuPool pool) {
+        long firstQuery = 0;
+        for (int sequence = 0; sequence < queries.length; sequence++) {
+            int rows = Math.multiplyExact(queries[sequence], heads);
+            // The last rows see the most keys: long tasks first, so that threads end together.
+            for (int block = Math.ceilDiv(rows, UNIT_ROWS) - 1; block >= 0; block--) {
+                add(pool, sequence, firstQuery, block * UNIT_ROWS, Math.min(UNIT_ROWS, rows - block * UNIT_ROWS));
+            }
+            firstQuery += queries[sequence];
+        }
+        runWave(pool);
+        Reference.reachabilityFence(query);
+        Reference.reachabilityFence(keys);
+        Reference.reachabilityFence(out);
+        Reference.reachabilityFence(lse);
+    }
+
+    private void add(CpuPool pool, int sequence, long firstQuery, int firstRow, int rows) {
+        int n = keys.lengths()[sequence];
+        int first = (int) Math.min(n, options.firstKey(position(sequence, firstRow)));
+        int end = Math.max(first, (int) options.endKey(position(sequence, firstRow + rows - 1), n));
+        int most = Math.clamp((end - first) / LEAST_KEYS, 1, MOST_SPLITS);
+        int splitKeys = Math.max(KEY_STEP,
+                Math.ceilDiv(Math.ceilDiv(end - first, most), KEY_STEP) * KEY_STEP);
+        int splits = Math.max(1, Math.ceilDiv(end - first, splitKeys));
+        long padded = Math.ceilDiv(rows, JOINED_ROWS) * (long) JOINED_ROWS;
+        long pages = count > 0 && units[count - 1].sequence == sequence ? 0 : aligned(4L * Math.ceilDiv(n, keys.pageSize()));
+        long packed = aligned(padded * dims * 4);
+        long partials = aligned(splits * padded * rank * 4);
+        long stats = aligned(splits * 2 * padded * 4);
+        if (count > 0 && bytes + pages + packed + partials + stats > WAVE_BYTES) {
+            runWave(pool);
+            pages = aligned(4L * Math.ceilDiv(n, keys.pageSize()));
+        }
+        if (count == units.length) {
+            units = Arrays.copyOf(units, 2 * count);
+            packing = Arrays.copyOf(packing, 2 * count + 1);
+            attending = Arrays.copyOf(attending, 2 * count + 1);
+            joining = Arrays.copyOf(joining, 2 * count + 1);
+        }
+        long at = bytes;
+        units[count] = new Unit(sequence, firstQuery, firstRow, rows, first, end, splits, splitKeys,
+                pages == 0 && count > 0 ? units[count - 1].pages : at, at + pages, at + pages + packed,
+                at + pages + packed + partials);
+        bytes = at + pages + packed + partials + stats;
+        packing[count + 1] = packing[count] + Math.ceilDiv(rows, PACKED_ROWS);
+        attending[count + 1] = attending[count] + splits;
+        joining[count + 1] = joining[count] + Math.ceilDiv(rows, JOINED_ROWS);
+        count++;
+    }
+
+    private static long aligned(long bytes) {
+        return Math.ceilDiv(bytes, (long) ALIGNMENT) * ALIGNMENT;
+    }
+
+    private long position(int sequence, int row) {
+        return (long) keys.lengths()[sequence] - queries[sequence] + row / heads;
+    }
+
+    private void runWave(CpuPool pool) {
+        if (count == 0) {
+            return;
+        }
+        long structs = aligned(CALL_BYTES) + aligned((long) count * UNIT_BYTES);
+        MemorySegment memory = Scratch.get(CALL_SLOT, structs + bytes);
+        call = memory.address();
+        putCall(memory);
+        for (int u = 0; u < count; u++) {
+            putUnit(memory, aligned(CALL_BYTES) + (long) u * UNIT_BYTES, structs, units[u]);
+        }
+        pool.run(packing[count], task -> step(PACK, task, packing));
+        pool.run(attending[count], task -> step(ATTEND, task, attending));
+        pool.run(joining[count], task -> step(JOIN, task, joining));
+        count = 0;
+        bytes = 0;
+    }
+
+    private void step(MethodHandle function, int task, int[] firsts) {
+        int u = Arrays.binarySearch(firsts, 0, count, task); // each unit has a task
+        u = u < 0 ? -u - 2 : u;
+        try {
+            function.invokeExact(call, (long) u, (long) (task - firsts[u]),
+                    Scratch.get(TASK_SLOT, SCRATCH_BYTES).address());
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** Writes {@code struct octet_mla_call}. */
+    private void putCall(MemorySegment to) {
+        Fields f = new Fields(to, 0);
+        f.put(keys.pages().shape().elements() == 0 ? 0 : keys.pages().address());
+        f.put(keys.format() == CacheFormat.BF16 ? 0 : 1);
+        f.put(keys.bytesPerToken());
+        f.put(keys.pageSize());
+        f.put(rank);
+        f.put(keys.ropeDim());
+        f.put(heads);
+        f.put(Double.doubleToRawLongBits(options.scale()));
+        f.put(options.causal() ? 1 : 0);
+        f.put(options.window());
+        f.put(query);
+        f.put(out);
+        Tensor wanted = lse == null || lse.shape().elements() == 0 ? null : lse;
+        f.put(wanted == null ? 0 : wanted.address());
+        f.put(wanted == null ? 0 : wanted.stride(0) * 4);
+        f.put(wanted == null ? 0 : wanted.stride(1) * 4);
+        f.put(to.address() + aligned(CALL_BYTES));
+        f.end(CALL_BYTES);
+    }
+
+    /** Writes a {@code struct octet_mla_unit}, and the sequence's page table. */
+    private void putUnit(MemorySegment to, long at, long work, Unit u) {
+        int[] table = keys.tables()[u.sequence];
+        int pages = Math.ceilDiv(keys.lengths()[u.sequence], keys.pageSize());
+        MemorySegment.copy(table, 0, to, ValueLayout.JAVA_INT, work + u.pages, pages);
+        Fields f = new Fields(to, at);
+        f.put(to.address() + work + u.pages);
+        f.put(keys.lengths()[u.sequence]);
+        f.put(queries[u.sequence]);
+        f.put(u.firstQuery);
+        f.put(u.firstRow);
+        f.put(u.rows);
+        f.put(u.firstKey);
+        f.put(u.endKey);
+        f.put(u.splits);
+        f.put(u.splitKeys);
+        f.put(to.address() + work + u.packed);
+        f.put(to.address() + work + u.partials);
+        f.put(to.address() + work + u.stats);
+        f.end(UNIT_BYTES);
+    }
+
+    /** Fields of 8 bytes, one after the other. */
+    private static final class Fields {
+        private final MemorySegment to;
+        private final long first;
+        private long at;
+
+        Fields(MemorySegment to, long at) {
+            this.to = to;
+            first = at;
+            this.at = at;
+        }
+
+        void put(long value) {
+            to.set(ValueLayout.JAVA_LONG, at, value);
+            at += 8;
+        }
+
+        /** Address, whether it is BF16, and strides in bytes. */
+        void put(Tensor t) {
+            long size = t.dtype().byteSize();
+            put(t.shape().elements() == 0 ? 0 : t.address());
+            put(t.dtype() == DType.BF16 ? 1 : 0);
+            put(t.stride(0) * size);
+            put(t.stride(1) * size);
+            put(t.stride(2) * size);
+        }
+
+        void end(long bytes) {
+            if (at - first != bytes) {
+                throw new IllegalStateException("a struct has " + bytes + " bytes, " + (at - first) + " were written");
+            }
+        }
+    }
+}
