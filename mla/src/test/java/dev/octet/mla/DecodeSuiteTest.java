@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.octet.core.DType;
 import dev.octet.core.Execution;
+import dev.octet.mla.reference.AttentionError.Products;
 import dev.octet.mla.spi.MlaBackend;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
@@ -125,7 +126,8 @@ class DecodeSuiteTest {
     @MethodSource("longSequences")
     void longSequence(DecodeCase decode) {
         ExpectedAttention expected = runEverywhere(decode);
-        assertTrue(expected.relativeBound() < 1e-3, decode + ": the bound allows " + expected.relativeBound());
+        double most = TestedBackends.decodeProducts() == Products.FP32 ? 1e-3 : 2e-3;
+        assertTrue(expected.relativeBound() < most, decode + ": the bound allows " + expected.relativeBound());
     }
 
     /** Scores in the thousands, all scores equal, and none but tiny ones. */
