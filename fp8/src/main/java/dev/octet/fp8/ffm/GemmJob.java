@@ -16,11 +16,11 @@ final class GemmJob {
     static final int SLOT_CALLER = 0;
     private static final int SLOT_TASK = 1;
     private static final int BLOCK = 128;
-    /** Rows of A that share what is decoded of B: running sums of a task are at most 512 x 192 floats of L2. */
+    /** Rows of A that share what is decoded of B: running sums of a task are at most 512 x 96 floats of L2. */
     private static final int CHUNK_ROWS = 512;
     /** Packed A of a chunk at most, unless a single panel is more. */
     private static final long CHUNK_BYTES = 32L << 20;
-    private static final int MAX_TASK_COLUMNS = 192;
+    private static final int MAX_TASK_COLUMNS = 96;
     private static final int MIN_TASK_COLUMNS = 48;
     /** At least so many tasks where the shapes allow it, so that a thread that is late costs little. */
     private static final int TASKS = 16;
@@ -135,7 +135,7 @@ final class GemmJob {
         long columns = Math.min(taskColumns, b.rows - from);
         long row = task / columnTasks * taskRows;
         long rows = Math.min(taskRows, m - row);
-        long work = Scratch.get(SLOT_TASK, LAYOUT.workBytes(rows, columns, fewRows)).address();
+        long work = Scratch.get(SLOT_TASK, LAYOUT.workBytes(rows, columns, a.k, fewRows)).address();
         if (fewRows) {
             GemmKernels.multiplyRows(struct, from, columns, work);
         } else {
