@@ -2,6 +2,7 @@
  * Octet's benchmarks, the limits and peers they are measured against, and the command line.
  */
 module dev.octet.benchmarks {
+    requires dev.octet.cuda;
     requires dev.octet.fp8;
     requires dev.octet.mla;
     requires dev.octet.moe;

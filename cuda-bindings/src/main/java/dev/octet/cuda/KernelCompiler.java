@@ -28,7 +28,12 @@ public final class KernelCompiler {
      *     from the cache
      * @param cached whether it came from the cache
      */
-    public record Compiled(byte[] image, String log, boolean cached) {}
+    public record Compiled(byte[] image, String log, boolean cached) {
+        /** {@return what each kernel takes of a multiprocessor, as the log has it; empty if there is no log} */
+        public List<KernelUsage> usage() {
+            return KernelUsage.parse(log);
+        }
+    }
 
     private final Supplier<Compiler> open;
     private final KernelCache cache;

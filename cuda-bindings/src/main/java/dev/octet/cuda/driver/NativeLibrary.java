@@ -43,6 +43,28 @@ public record NativeLibrary(String file, SymbolLookup symbols) {
     }
 
     /**
+     * {@return where to look for a library of the CUDA toolkit: the file that a system property names and nowhere else;
+     * without the property where the loader looks, which is {@code LD_LIBRARY_PATH} and the system's folders, then
+     * {@code lib64} of {@code CUDA_HOME}, {@code CUDA_PATH} and {@code /usr/local/cuda}}
+     *
+     * @param property the property's name
+     * @param names file names, the best first
+     */
+    static List<String> candidates(String property, List<String> names) {
+        String given = System.getProperty(property);
+        if (given != null) {
+            return List.of(given);
+        }
+        List<String> files = new ArrayList<>(names);
+        for (String home : new String[] {System.getenv("CUDA_HOME"), System.getenv("CUDA_PATH"), "/usr/local/cuda"}) {
+            if (home != null && !home.isEmpty()) {
+                names.forEach(n -> files.add(home + "/lib64/" + n));
+            }
+        }
+        return files;
+    }
+
+    /**
      * {@return a function}
      *
      * @param name its exported name

@@ -18,9 +18,8 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /**
- * NVRTC, {@code libnvrtc.so}. It is looked for in this order: the file that the system property {@code octet.cuda.nvrtc}
- * names; where the loader looks, which is {@code LD_LIBRARY_PATH} and the system's folders; {@code lib64} of
- * {@code CUDA_HOME}, {@code CUDA_PATH} and {@code /usr/local/cuda}. Needs neither a GPU nor a driver.
+ * NVRTC, {@code libnvrtc.so}: the file that the system property {@code octet.cuda.nvrtc} names, or one that
+ * {@link NativeLibrary#candidates} finds. Needs neither a GPU nor a driver.
  */
 public final class Nvrtc implements Compiler {
     /** Newest first. */
@@ -44,8 +43,9 @@ public final class Nvrtc implements Compiler {
      * @throws UnsatisfiedLinkError if there is none
      */
     public Nvrtc() {
-        library = NativeLibrary.open("NVRTC", candidates(), "It is in the CUDA toolkit and in Python's package"
-                + " nvidia-cuda-nvrtc; name the file by -Doctet.cuda.nvrtc, or its folder by LD_LIBRARY_PATH.");
+        library = NativeLibrary.open("NVRTC", NativeLibrary.candidates("octet.cuda.nvrtc", NAMES),
+                "It is in the CUDA toolkit and in Python's package nvidia-cuda-nvrtc; name the file by"
+                        + " -Doctet.cuda.nvrtc, or its folder by LD_LIBRARY_PATH.");
         loadBuiltins(library.file());
         create = library.function("nvrtcCreateProgram", "lllill");
         compile = library.function("nvrtcCompileProgram", "lil");
@@ -63,20 +63,6 @@ public final class Nvrtc implements Compiler {
         } catch (Throwable t) {
             throw unexpected(t);
         }
-    }
-
-    private static List<String> candidates() {
-        String given = System.getProperty("octet.cuda.nvrtc");
-        if (given != null) {
-            return List.of(given);
-        }
-        List<String> files = new ArrayList<>(NAMES);
-        for (String home : new String[] {System.getenv("CUDA_HOME"), System.getenv("CUDA_PATH"), "/usr/local/cuda"}) {
-            if (home != null && !home.isEmpty()) {
-                NAMES.forEach(n -> files.add(home + "/lib64/" + n));
-            }
-        }
-        return files;
     }
 
     /**
