@@ -14,7 +14,8 @@ final class Fp8Library {
     /** Agrees with FP8_ABI in fp8.h. */
     private static final int ABI = 1;
     private static final NativeLibrary LIBRARY = NativeLibrary.open(Fp8Library.class, "fp8", ABI);
-    private static final @Nullable InstructionSet LEVEL = LIBRARY.best(InstructionSet.AVX512_BF16).orElse(null);
+    private static final @Nullable InstructionSet LEVEL = LIBRARY
+            .best(InstructionSet.AVX2, InstructionSet.AVX512, InstructionSet.AVX512_BF16).orElse(null);
 
     private Fp8Library() {}
 
