@@ -95,13 +95,16 @@ public final class Tensor implements AutoCloseable {
         if (device.equals(Device.CPU)) {
             return allocate(dtype, shape);
         }
-        long bytes = byteSize(dtype, shape);
+        return contiguous(allocate(device, byteSize(dtype, shape)), dtype, shape, true);
+    }
+
+    private static Storage allocate(Device device, long bytes) {
         for (DeviceProvider p : ServiceLoader.load(DeviceProvider.class, Tensor.class.getClassLoader())) {
             if (p.kind() == device.kind()) {
                 p.unavailable().ifPresent(why -> {
                     throw new IllegalArgumentException("device " + device + " can't be used: " + why);
                 });
-                return contiguous(p.allocate(device, bytes), dtype, shape, true);
+                return p.allocate(device, bytes);
             }
         }
         throw new IllegalArgumentException(
@@ -234,6 +237,25 @@ public final class Tensor implements AutoCloseable {
         }
     }
 
+    /**
+     * Allocates a zeroed tensor with given strides on any device. It owns its memory.
+     *
+     * @param device where
+     * @param dtype the element type
+     * @param shape the extents
+     * @param strides elements between neighbours in each dimension, not negative; copied
+     * @return a tensor; close it to free the memory
+     * @throws IllegalArgumentException if no such device can be used here; the message has the reason
+     */
+    public static Tensor allocateStrided(Device device, DType dtype, Shape shape, long... strides) {
+        if (device.equals(Device.CPU)) {
+            return allocateStrided(dtype, shape, strides);
+        }
+        Strides.check(shape, strides);
+        Storage storage = allocate(device, byteSize(dtype, Shape.of(Strides.extent(shape, strides))));
+        return new Tensor(storage, dtype, shape, strides.clone(), 0, true);
+    }
+
     private static Tensor contiguous(Storage storage, DType dtype, Shape shape, boolean owner) {
         return new Tensor(storage, dtype, shape, Strides.rowMajor(shape), 0, owner);
     }
@@ -304,6 +326,10 @@ public final class Tensor implements AutoCloseable {
 
     Storage storage() {
         return storage;
+    }
+
+    long offset() {
+        return offset;
     }
 
     private void checkOpen() {
@@ -423,11 +449,7 @@ public final class Tensor implements AutoCloseable {
 
     // ---------------------------------------------------------------------------------------------- copies
 
-    /**
-     * {@return a contiguous copy on the same device, which owns its memory}
-     *
-     * @throws UnsupportedOperationException if the tensor is strided and not on the CPU
-     */
+    /** {@return a contiguous copy on the same device, which owns its memory} */
     public Tensor copy() {
         return to(device());
     }
@@ -438,7 +460,6 @@ public final class Tensor implements AutoCloseable {
      * @param device where to
      * @return a contiguous copy, which owns its memory
      * @throws IllegalArgumentException if no such device can be used here; the message has the reason
-     * @throws UnsupportedOperationException if the tensor is strided and one of the devices is not the CPU
      */
     public Tensor to(Device device) {
         Tensor t = allocate(device, dtype, shape);
@@ -452,8 +473,9 @@ public final class Tensor implements AutoCloseable {
     }
 
     /**
-     * Copies all elements of another tensor into this one. On the CPU both may be strided, and may overlap; across
-     * devices both must be contiguous.
+     * Copies all elements of another tensor into this one. Both may be strided, and on the CPU they may overlap. On
+     * another device a strided tensor is copied by way of the host, and what lies between its elements is read and
+     * written back: nobody else may write there meanwhile.
      *
      * @param source a tensor of the same dtype and shape
      * @throws IllegalArgumentException if dtype or shape differ; nothing was written then
@@ -483,22 +505,7 @@ public final class Tensor implements AutoCloseable {
             }
             return;
         }
-        if (!isContiguous() || !source.isContiguous()) {
-            throw new UnsupportedOperationException(
-                    "a copy between " + source.device() + " and " + device() + " needs contiguous tensors");
-        }
-        long bytes = shape.elements() * dtype.byteSize();
-        if (fromHost) {
-            storage.write(offset * dtype.byteSize(), source.segment());
-        } else if (toHost) {
-            source.storage.read(source.offset * dtype.byteSize(), segment());
-        } else {
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment host = arena.allocate(bytes, ALIGNMENT);
-                source.storage.read(source.offset * dtype.byteSize(), host);
-                storage.write(offset * dtype.byteSize(), host);
-            }
-        }
+        DeviceCopy.copy(source, this);
     }
 
     /**

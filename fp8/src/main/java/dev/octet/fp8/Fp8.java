@@ -124,7 +124,7 @@ public final class Fp8 {
      */
     public ScaledTensor quantize(Tensor source, DType format, Scaling scaling) {
         requireMatrix("source", source);
-        ScaledTensor target = ScaledTensor.allocate(format, source.dim(0), source.dim(1), scaling);
+        ScaledTensor target = ScaledTensor.allocate(source.device(), format, source.dim(0), source.dim(1), scaling);
         try {
             quantize(source, target);
             return target;
@@ -202,7 +202,7 @@ public final class Fp8 {
      * @throws IllegalArgumentException if the format is not FP8
      */
     public ScaledTensor requantize(ScaledTensor source, DType format, Scaling scaling) {
-        ScaledTensor target = ScaledTensor.allocate(format, source.rows(), source.columns(), scaling);
+        ScaledTensor target = ScaledTensor.allocate(source.device(), format, source.rows(), source.columns(), scaling);
         try {
             requantize(source, target);
             return target;

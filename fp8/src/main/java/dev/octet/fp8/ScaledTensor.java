@@ -59,24 +59,39 @@ public record ScaledTensor(Tensor codes, Tensor scales, Scaling scaling) impleme
      * @return a matrix of zeros; close it to free the memory
      */
     public static ScaledTensor allocate(DType format, long rows, long columns, Scaling scaling) {
+        return allocate(Device.CPU, format, rows, columns, scaling);
+    }
+
+    /**
+     * Allocates zeroed codes and scales on any device; see {@link #allocate(DType, long, long, Scaling)}.
+     *
+     * @param device where
+     * @param format the format of the codes: {@link DType#F8_E4M3} or {@link DType#F8_E5M2}
+     * @param rows the rows
+     * @param columns the columns
+     * @param scaling how the codes are scaled
+     * @return a matrix of zeros; close it to free the memory
+     * @throws IllegalArgumentException if no such device can be used here; the message has the reason
+     */
+    public static ScaledTensor allocate(Device device, DType format, long rows, long columns, Scaling scaling) {
         if (!format.isFp8()) {
             throw new IllegalArgumentException("format is " + format + ", it must be F8_E4M3 or F8_E5M2");
         }
-        Tensor codes = Tensor.allocate(format, Shape.of(rows, columns));
+        Tensor codes = Tensor.allocate(device, format, Shape.of(rows, columns));
         try {
-            return new ScaledTensor(codes, allocateScales(rows, columns, scaling), scaling);
+            return new ScaledTensor(codes, allocateScales(device, rows, columns, scaling), scaling);
         } catch (RuntimeException | Error e) {
             codes.close();
             throw e;
         }
     }
 
-    private static Tensor allocateScales(long rows, long columns, Scaling scaling) {
+    private static Tensor allocateScales(Device device, long rows, long columns, Scaling scaling) {
         Shape shape = scaling.granularity().scaleShape(rows, columns);
         if (scaling.granularity().blockRows() == 1) {
-            return Tensor.allocateStrided(scaling.format().dtype(), shape, 1, Math.ceilDiv(rows, 4L) * 4);
+            return Tensor.allocateStrided(device, scaling.format().dtype(), shape, 1, Math.ceilDiv(rows, 4L) * 4);
         }
-        return Tensor.allocate(scaling.format().dtype(), shape);
+        return Tensor.allocate(device, scaling.format().dtype(), shape);
     }
 
     /** {@return the number of rows} */
@@ -102,6 +117,25 @@ public record ScaledTensor(Tensor codes, Tensor scales, Scaling scaling) impleme
     /** {@return the bytes of all codes and scales, padding not counted} */
     public long byteSize() {
         return codes.shape().elements() + scales.shape().elements() * scales.dtype().byteSize();
+    }
+
+    /**
+     * Copies to another device.
+     *
+     * @param device where to
+     * @return a copy that owns its memory, laid out as {@link #allocate(DType, long, long, Scaling)} does
+     * @throws IllegalArgumentException if no such device can be used here; the message has the reason
+     */
+    public ScaledTensor to(Device device) {
+        ScaledTensor t = allocate(device, format(), rows(), columns(), scaling);
+        try {
+            t.codes.copyFrom(codes);
+            t.scales.copyFrom(scales);
+            return t;
+        } catch (RuntimeException | Error e) {
+            t.close();
+            throw e;
+        }
     }
 
     /**
