@@ -29,9 +29,9 @@ import jdk.incubator.vector.VectorSpecies;
  * <p>Sums are promoted after each group of 4 L codes, not after each block of 128: with 512-bit vectors a block is two
  * groups, and a loop of two inside the loop over blocks was compiled into code four times as slow.
  *
- * <p>Two rows of B share the loads of A. They should lie far apart and each be followed by the next row of the same
- * stream, so that the hardware sees two long streams: with two, four or more rows that are neighbours every stream ends
- * with its row, and the read bandwidth of a Zen 5 core falls from 29 to 11 GB/s.
+ * <p>Two or four rows of B share the loads of A. They should lie far apart and each be followed by the next row of the same
+ * stream, so that the hardware sees long streams: with two, four or more rows that are neighbours every stream ends with
+ * its row, and the read bandwidth of a Zen 5 core falls from 29 to 11 GB/s.
  *
  * <p>A code decoded so is 2^-120 too small and a NaN looks like 480. The first is made good by A, which carries the
  * factor; for the second the kernels look at each code's magnitude and report whether there was a NaN.
@@ -56,8 +56,10 @@ final class GemmRows {
 
     private GemmRows() {}
 
-    /** Rows of B that a call takes. */
-    static final int ROWS_B = 2;
+    /** {@return rows of B that a call takes with so many rows of A: as many as registers allow} */
+    static int rowsB(int rowsA) {
+        return rowsA <= 2 ? 4 : 2;
+    }
 
     /**
      * Multiplies rows of A with rows of B over whole blocks.
@@ -65,7 +67,7 @@ final class GemmRows {
      * @param rowsA rows of A: 1, 2 or 4
      * @param a address of A
      * @param strideA bytes from one row of A to the next
-     * @param b address of the first code of {@link #ROWS_B} rows
+     * @param b address of the first code of {@link #rowsB} rows
      * @param strideB bytes from one row of B to the next
      * @param groups groups of {@link #GROUP} codes along K
      * @param scales the products of the scales
@@ -77,19 +79,23 @@ final class GemmRows {
     static boolean multiply(int rowsA, long a, long strideA, long b, long strideB, int groups, float[] scales,
             int scaleStride, float[] sums, int at) {
         return switch (rowsA) {
-            case 1 -> rows1x2(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
-            case 2 -> rows2x2(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
+            case 1 -> rows1x4(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
+            case 2 -> rows2x4(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
             default -> rows4x2(a, strideA, b, strideB, groups, scales, scaleStride, sums, at);
         };
     }
 
-    /** 1 row of A, 2 rows of B. */
-    private static boolean rows1x2(long a, long strideA, long b, long strideB, int groups, float[] scales,
+    /** 1 row of A, 4 rows of B. */
+    private static boolean rows1x4(long a, long strideA, long b, long strideB, int groups, float[] scales,
             int scaleStride, float[] sums, int at) {
         IntVector seen = IntVector.zero(I);
         FloatVector s00 = FloatVector.fromArray(F, sums, at);
         FloatVector s01 = FloatVector.fromArray(F, sums, at + L);
+        FloatVector s02 = FloatVector.fromArray(F, sums, at + 2 * L);
+        FloatVector s03 = FloatVector.fromArray(F, sums, at + 3 * L);
         long b1 = b + strideB;
+        long b2 = b1 + strideB;
+        long b3 = b2 + strideB;
         for (int g = 0; g < groups; g++) {
             long o = g * V;
             long p = 4 * o;
@@ -98,43 +104,76 @@ final class GemmRows {
             seen = seen.or(w0.and(MAGNITUDES).add(ONES));
             IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1 + o, LE);
             seen = seen.or(w1.and(MAGNITUDES).add(ONES));
+            IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2 + o, LE);
+            seen = seen.or(w2.and(MAGNITUDES).add(ONES));
+            IntVector w3 = IntVector.fromMemorySegment(I, ALL, b3 + o, LE);
+            seen = seen.or(w3.and(MAGNITUDES).add(ONES));
             FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a + p, LE);
             FloatVector y00 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             FloatVector c00 = x00.mul(y00);
             FloatVector y10 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             FloatVector c01 = x00.mul(y10);
+            FloatVector y20 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c02 = x00.mul(y20);
+            FloatVector y30 = w3.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c03 = x00.mul(y30);
             FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + p + V, LE);
             FloatVector y01 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c00 = x01.fma(y01, c00);
             FloatVector y11 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c01 = x01.fma(y11, c01);
+            FloatVector y21 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x01.fma(y21, c02);
+            FloatVector y31 = w3.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x01.fma(y31, c03);
             FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + p + 2 * V, LE);
             FloatVector y02 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c00 = x02.fma(y02, c00);
             FloatVector y12 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c01 = x02.fma(y12, c01);
+            FloatVector y22 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x02.fma(y22, c02);
+            FloatVector y32 = w3.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x02.fma(y32, c03);
             FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + p + 3 * V, LE);
             FloatVector y03 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c00 = x03.fma(y03, c00);
             FloatVector y13 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c01 = x03.fma(y13, c01);
+            FloatVector y23 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x03.fma(y23, c02);
+            FloatVector y33 = w3.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x03.fma(y33, c03);
             s00 = c00.fma(FloatVector.broadcast(F, scales[scale]), s00);
-            s01 = c01.fma(FloatVector.broadcast(F, scales[scale + scaleStride]), s01);
+            scale += scaleStride;
+            s01 = c01.fma(FloatVector.broadcast(F, scales[scale]), s01);
+            scale += scaleStride;
+            s02 = c02.fma(FloatVector.broadcast(F, scales[scale]), s02);
+            scale += scaleStride;
+            s03 = c03.fma(FloatVector.broadcast(F, scales[scale]), s03);
         }
         s00.intoArray(sums, at);
         s01.intoArray(sums, at + L);
+        s02.intoArray(sums, at + 2 * L);
+        s03.intoArray(sums, at + 3 * L);
         return seen.and(SIGNS).reduceLanes(OR) != 0;
     }
 
-    /** 2 rows of A, 2 rows of B. */
-    private static boolean rows2x2(long a, long strideA, long b, long strideB, int groups, float[] scales,
+    /** 2 rows of A, 4 rows of B. */
+    private static boolean rows2x4(long a, long strideA, long b, long strideB, int groups, float[] scales,
             int scaleStride, float[] sums, int at) {
         IntVector seen = IntVector.zero(I);
         FloatVector s00 = FloatVector.fromArray(F, sums, at);
         FloatVector s10 = FloatVector.fromArray(F, sums, at + L);
         FloatVector s01 = FloatVector.fromArray(F, sums, at + 2 * L);
         FloatVector s11 = FloatVector.fromArray(F, sums, at + 3 * L);
+        FloatVector s02 = FloatVector.fromArray(F, sums, at + 4 * L);
+        FloatVector s12 = FloatVector.fromArray(F, sums, at + 5 * L);
+        FloatVector s03 = FloatVector.fromArray(F, sums, at + 6 * L);
+        FloatVector s13 = FloatVector.fromArray(F, sums, at + 7 * L);
         long b1 = b + strideB;
+        long b2 = b1 + strideB;
+        long b3 = b2 + strideB;
         long a1 = a + strideA;
         for (int g = 0; g < groups; g++) {
             long o = g * V;
@@ -144,6 +183,10 @@ final class GemmRows {
             seen = seen.or(w0.and(MAGNITUDES).add(ONES));
             IntVector w1 = IntVector.fromMemorySegment(I, ALL, b1 + o, LE);
             seen = seen.or(w1.and(MAGNITUDES).add(ONES));
+            IntVector w2 = IntVector.fromMemorySegment(I, ALL, b2 + o, LE);
+            seen = seen.or(w2.and(MAGNITUDES).add(ONES));
+            IntVector w3 = IntVector.fromMemorySegment(I, ALL, b3 + o, LE);
+            seen = seen.or(w3.and(MAGNITUDES).add(ONES));
             FloatVector x00 = FloatVector.fromMemorySegment(F, ALL, a + p, LE);
             FloatVector x10 = FloatVector.fromMemorySegment(F, ALL, a1 + p, LE);
             FloatVector y00 = w0.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
@@ -152,6 +195,12 @@ final class GemmRows {
             FloatVector y10 = w1.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             FloatVector c01 = x00.mul(y10);
             FloatVector c11 = x10.mul(y10);
+            FloatVector y20 = w2.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c02 = x00.mul(y20);
+            FloatVector c12 = x10.mul(y20);
+            FloatVector y30 = w3.lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            FloatVector c03 = x00.mul(y30);
+            FloatVector c13 = x10.mul(y30);
             FloatVector x01 = FloatVector.fromMemorySegment(F, ALL, a + p + V, LE);
             FloatVector x11 = FloatVector.fromMemorySegment(F, ALL, a1 + p + V, LE);
             FloatVector y01 = w0.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
@@ -160,6 +209,12 @@ final class GemmRows {
             FloatVector y11 = w1.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c01 = x01.fma(y11, c01);
             c11 = x11.fma(y11, c11);
+            FloatVector y21 = w2.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x01.fma(y21, c02);
+            c12 = x11.fma(y21, c12);
+            FloatVector y31 = w3.lanewise(LSHL, 8).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x01.fma(y31, c03);
+            c13 = x11.fma(y31, c13);
             FloatVector x02 = FloatVector.fromMemorySegment(F, ALL, a + p + 2 * V, LE);
             FloatVector x12 = FloatVector.fromMemorySegment(F, ALL, a1 + p + 2 * V, LE);
             FloatVector y02 = w0.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
@@ -168,6 +223,12 @@ final class GemmRows {
             FloatVector y12 = w1.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c01 = x02.fma(y12, c01);
             c11 = x12.fma(y12, c11);
+            FloatVector y22 = w2.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x02.fma(y22, c02);
+            c12 = x12.fma(y22, c12);
+            FloatVector y32 = w3.lanewise(LSHL, 16).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x02.fma(y32, c03);
+            c13 = x12.fma(y32, c13);
             FloatVector x03 = FloatVector.fromMemorySegment(F, ALL, a + p + 3 * V, LE);
             FloatVector x13 = FloatVector.fromMemorySegment(F, ALL, a1 + p + 3 * V, LE);
             FloatVector y03 = w0.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
@@ -176,15 +237,32 @@ final class GemmRows {
             FloatVector y13 = w1.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
             c01 = x03.fma(y13, c01);
             c11 = x13.fma(y13, c11);
+            FloatVector y23 = w2.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c02 = x03.fma(y23, c02);
+            c12 = x13.fma(y23, c12);
+            FloatVector y33 = w3.lanewise(LSHL, 24).lanewise(ASHR, 4).and(E4M3).reinterpretAsFloats();
+            c03 = x03.fma(y33, c03);
+            c13 = x13.fma(y33, c13);
             s00 = c00.fma(FloatVector.broadcast(F, scales[scale]), s00);
             s10 = c10.fma(FloatVector.broadcast(F, scales[scale + 1]), s10);
-            s01 = c01.fma(FloatVector.broadcast(F, scales[scale + scaleStride]), s01);
-            s11 = c11.fma(FloatVector.broadcast(F, scales[scale + scaleStride + 1]), s11);
+            scale += scaleStride;
+            s01 = c01.fma(FloatVector.broadcast(F, scales[scale]), s01);
+            s11 = c11.fma(FloatVector.broadcast(F, scales[scale + 1]), s11);
+            scale += scaleStride;
+            s02 = c02.fma(FloatVector.broadcast(F, scales[scale]), s02);
+            s12 = c12.fma(FloatVector.broadcast(F, scales[scale + 1]), s12);
+            scale += scaleStride;
+            s03 = c03.fma(FloatVector.broadcast(F, scales[scale]), s03);
+            s13 = c13.fma(FloatVector.broadcast(F, scales[scale + 1]), s13);
         }
         s00.intoArray(sums, at);
         s10.intoArray(sums, at + L);
         s01.intoArray(sums, at + 2 * L);
         s11.intoArray(sums, at + 3 * L);
+        s02.intoArray(sums, at + 4 * L);
+        s12.intoArray(sums, at + 5 * L);
+        s03.intoArray(sums, at + 6 * L);
+        s13.intoArray(sums, at + 7 * L);
         return seen.and(SIGNS).reduceLanes(OR) != 0;
     }
 

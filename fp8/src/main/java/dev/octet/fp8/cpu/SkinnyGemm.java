@@ -13,7 +13,8 @@ import jdk.incubator.vector.VectorShuffle;
 
 /**
  * The GEMM for few rows of A, where reading B is what takes the time: B is read once, decoded in registers, and
- * multiplied with up to 4 rows of A at a time; further rows find it in L1.
+ * multiplied with up to 4 rows of A at a time; further rows find it in L1. Three or four rows take their scales
+ * beforehand where scales allow it ({@link GemmFoldedRows}), else products are scaled ({@link GemmRows}).
  *
  * <p>A task is a range of up to 128 rows of B, inside one block of its scales, so that the products of the scales are
  * made once for 128 rows. What a task computes does not depend on the pool.
@@ -26,10 +27,13 @@ final class SkinnyGemm {
     /** Beyond it the decoded rows would not fit in an array. */
     private static final long MAX_K = 1L << 27;
     private static final int GROUP = GemmRows.MAX_ROWS;
-    private static final int ROWS_B = GemmRows.ROWS_B;
+    /** Scales of one row of A that lie further apart, or further from one, are not multiplied into it. */
+    private static final int MAX_FOLDED_RANGE = 60;
+    private static final int MAX_FOLDED_EXPONENT = 100;
 
     private static final int SLOT_A = 0;
     private static final int SLOT_EDGE = 1;
+    private static final int SLOT_FOLDED = 4;
 
     private final GemmOperand a;
     private final GemmOperand b;
@@ -160,31 +164,17 @@ final class SkinnyGemm {
 
     private void multiplyRange(long firstRow, int rows) {
         GemmWorkspace work = GemmWorkspace.mine();
-        float[] lanes = work.sums(GROUP * ROWS_B * L);
         float[] result = work.rows(m * rows);
         boolean shared = b.sharesScalesIn128Rows();
         int tableFloats = blocks * GemmRows.GROUPS * GROUP;
-        float[] table = work.scales(ROWS_B * tableFloats);
+        float[] table = work.scales(shared ? tableFloats + GROUP : GemmRows.rowsB(1) * tableFloats);
         for (int first = 0; first < m; first += GROUP) {
             int count = Math.min(GROUP, m - first);
-            int rowsA = count == 3 ? 4 : count;
             boolean infinite = shared && fillScales(table, 0, first, firstRow);
-            // Two streams, each through half of the rows; the second ends on the last row, if need be twice.
-            int half = (rows + 1) / 2;
-            for (int row = 0; row < half; row++) {
-                int other = Math.min(row + half, rows - 1);
-                if (!shared) {
-                    infinite = fillScales(table, 0, first, firstRow + row);
-                    infinite |= fillScales(table, tableFloats, first, firstRow + other);
-                }
-                boolean special = infinite | multiplyRows(rowsA, first, firstRow + row, other - row, table,
-                        shared ? 0 : tableFloats, lanes);
-                addLanes(lanes, 0, result, first * rows + row, count, rows);
-                addLanes(lanes, rowsA, result, first * rows + other, count, rows);
-                if (special) {
-                    replaceSpecial(firstRow, row, rows, first, count, result);
-                    replaceSpecial(firstRow, other, rows, first, count, result);
-                }
+            if (shared && !infinite && count > 2 && GemmFoldedRows.AVAILABLE && canFold(table, tableFloats, count)) {
+                multiplyFolded(firstRow, rows, first, count, table, tableFloats, result);
+            } else {
+                multiplyStreams(firstRow, rows, first, count, shared, infinite, table, tableFloats, result);
             }
         }
         for (int i = 0; i < m; i++) {
@@ -194,6 +184,34 @@ final class SkinnyGemm {
                 }
             }
             out.write(i, firstRow, result, i * rows, rows);
+        }
+    }
+
+    /** Up to four rows of A, times some streams of rows of B, each through its part of the task. */
+    private void multiplyStreams(long firstRow, int rows, int first, int count, boolean shared, boolean infinite,
+            float[] table, int tableFloats, float[] result) {
+        int rowsA = count == 3 ? 4 : count;
+        int streams = GemmRows.rowsB(rowsA);
+        float[] lanes = GemmWorkspace.mine().sums(rowsA * streams * L);
+        // Equally far from each other; the last ends on the task's last row, and where the parts overlap, a row is
+        // computed twice.
+        int apart = rows / streams;
+        int length = rows - (streams - 1) * apart;
+        for (int row = 0; row < length; row++) {
+            boolean special = infinite;
+            if (!shared) {
+                for (int r = 0; r < streams; r++) {
+                    special |= fillScales(table, r * tableFloats, first, firstRow + row + r * apart);
+                }
+            }
+            special |= multiplyRows(rowsA, streams, first, firstRow + row, apart, table, shared ? 0 : tableFloats,
+                    lanes);
+            for (int r = 0; r < streams; r++) {
+                addLanes(lanes, r * rowsA, result, first * rows + row + r * apart, count, rows);
+                if (special) {
+                    replaceSpecial(firstRow, row + r * apart, rows, first, count, result);
+                }
+            }
         }
     }
 
@@ -218,22 +236,102 @@ final class SkinnyGemm {
         return infinite;
     }
 
-    /** Multiplies rows {@code first...} of A with two rows of B, {@code apart} rows from each other. */
-    private boolean multiplyRows(int rowsA, int first, long row, int apart, float[] table, int tableStride,
+    /** Multiplies rows {@code first...} of A with some rows of B, {@code apart} rows from each other. */
+    private boolean multiplyRows(int rowsA, int rowsB, int first, long row, int apart, float[] table, int tableStride,
             float[] lanes) {
-        Arrays.fill(lanes, 0, rowsA * ROWS_B * L, 0);
+        Arrays.fill(lanes, 0, rowsA * rowsB * L, 0);
         long source = b.address + row * b.rowStride;
         long stride = apart * b.rowStride;
-        int groups = (int) (a.k / GemmRows.GROUP);
         if (a.k % GemmRows.GROUP != 0) {
-            MemorySegment copy = Scratch.get(SLOT_EDGE, (long) ROWS_B * length);
-            GemmPacking.copyPadded(source, stride, ROWS_B, (int) b.k, copy, length, ROWS_B);
-            source = copy.address();
+            source = padded(source, stride, rowsB, rowsB);
             stride = length;
-            groups = blocks * GemmRows.GROUPS;
         }
-        return GemmRows.multiply(rowsA, packedA + 4L * first * length, 4L * length, source, stride, groups, table,
+        return GemmRows.multiply(rowsA, packedA + 4L * first * length, 4L * length, source, stride, groups(), table,
                 tableStride, lanes, 0);
+    }
+
+    /** {@return groups along K, of which the last may be padded} */
+    private int groups() {
+        return a.k % GemmRows.GROUP == 0 ? (int) (a.k / GemmRows.GROUP) : blocks * GemmRows.GROUPS;
+    }
+
+    /** Copies rows of B and pads them with zeros; {@return where the copy begins, whose rows have the {@link #length}} */
+    private long padded(long source, long stride, int rows, int paddedRows) {
+        MemorySegment copy = Scratch.get(SLOT_EDGE, (long) paddedRows * length);
+        GemmPacking.copyPadded(source, stride, rows, (int) b.k, copy, length, paddedRows);
+        return copy.address();
+    }
+
+    // ---------------------------------------------------------------------------------------------- scales in A
+
+    /** {@return whether FP32 holds these rows of A times their scales, given a power of two for each row} */
+    private static boolean canFold(float[] table, int floats, int count) {
+        for (int i = 0; i < count; i++) {
+            int min = MAX_FOLDED_EXPONENT;
+            int max = -MAX_FOLDED_EXPONENT;
+            for (int at = i; at < floats; at += GROUP) {
+                if (table[at] != 0) {
+                    int exponent = Math.getExponent(table[at]); // of a NaN or infinity 128
+                    min = Math.min(min, exponent);
+                    max = Math.max(max, exponent);
+                }
+            }
+            if (max > MAX_FOLDED_EXPONENT || min < -MAX_FOLDED_EXPONENT || max - min > MAX_FOLDED_RANGE) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** {@return the power of two that brings the largest scale of one row of A below 1, so that A keeps its range} */
+    private static int foldedExponent(float[] table, int floats, int row) {
+        int max = -MAX_FOLDED_EXPONENT;
+        for (int at = row; at < floats; at += GROUP) {
+            if (table[at] != 0) {
+                max = Math.max(max, Math.getExponent(table[at]));
+            }
+        }
+        return -max - 1;
+    }
+
+    /** Three or four rows of A, times six rows of B at a time, which are first read and looked at for NaN. */
+    private void multiplyFolded(long firstRow, int rows, int first, int count, float[] table, int tableFloats,
+            float[] result) {
+        int groups = groups();
+        long folded = Scratch.get(SLOT_FOLDED, 4L * GROUP * length).address();
+        for (int i = 0; i < GROUP; i++) {
+            int exponent = foldedExponent(table, tableFloats, i);
+            GemmFoldedRows.fold(packedA + 4L * (first + i) * length, i, groups, table, Math.scalb(1f, exponent), folded);
+            table[tableFloats + i] = Math.scalb(1f, -exponent);
+        }
+        int together = GemmFoldedRows.ROWS_B;
+        float[] lanes = GemmWorkspace.mine().sums(GROUP * together * L);
+        for (int done = 0; done < rows; done += together) {
+            int row = Math.max(0, Math.min(done, rows - together)); // the last six, some of them perhaps again
+            int valid = Math.min(together, rows);
+            long source = b.address + (firstRow + row) * b.rowStride;
+            long stride = b.rowStride;
+            if (valid < together || a.k % GemmRows.GROUP != 0) {
+                source = padded(source, stride, valid, together);
+                stride = length;
+            }
+            long codes = (long) groups * GemmRows.GROUP;
+            boolean special = stride == codes
+                    ? GemmPacking.scan(b, source, 0, 1, (int) (together * codes))
+                    : GemmPacking.scan(b, source, stride, together, (int) codes);
+            Arrays.fill(lanes, 0, GROUP * together * L, 0);
+            GemmFoldedRows.multiply(folded, source, stride, groups, lanes);
+            for (int r = 0; r < valid; r++) {
+                int at = first * rows + row + r;
+                addLanes(lanes, r * GROUP, result, at, count, rows);
+                for (int i = 0; i < count; i++) {
+                    result[at + i * rows] *= table[tableFloats + i];
+                }
+                if (special) {
+                    replaceSpecial(firstRow, row + r, rows, first, count, result);
+                }
+            }
+        }
     }
 
     private void replaceSpecial(long firstRow, int r, int rows, int first, int count, float[] result) {
