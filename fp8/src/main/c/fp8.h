@@ -51,6 +51,25 @@ struct fp8_gemm {
     float *packed_scales;
 };
 
+/* Quantises F32 or BF16 with unit stride along rows, 1x128 or 128x128. */
+struct fp8_quantize {
+    const void *x;
+    int64_t x_row; /* in elements */
+    int64_t type;
+    uint8_t *codes;
+    int64_t code_row;
+    int64_t format;
+    void *scales;
+    int64_t scale_row; /* between rows of scales, in elements */
+    int64_t scale_block;
+    int64_t e8m0;
+    int64_t power_of_two;
+    int64_t group_rows; /* 1 or 128 */
+    int64_t rows;
+    int64_t columns;
+    int64_t past_cache; /* codes are aligned to 64, and so many that they should not go through the caches */
+};
+
 static inline int64_t fp8_blocks(const struct fp8_gemm *g) {
     return (g->k + FP8_BLOCK - 1) / FP8_BLOCK;
 }

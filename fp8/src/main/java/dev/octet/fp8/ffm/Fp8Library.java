@@ -5,7 +5,9 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import dev.octet.core.ffi.InstructionSet;
 import dev.octet.core.ffi.NativeLibrary;
 import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemoryLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.Arrays;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -42,6 +44,16 @@ final class Fp8Library {
         return LIBRARY.function(symbol(name), FunctionDescriptor.ofVoid(longs(longs)));
     }
 
+    /** {@return whether an instruction set can be used here} */
+    static boolean has(InstructionSet set) {
+        return LIBRARY.supported().contains(set);
+    }
+
+    /** {@return a function that one set's kernels have for all levels above too} */
+    static MethodHandle procedureFor(InstructionSet set, String name, int longs) {
+        return LIBRARY.function("octet_fp8_" + name + "_" + set.suffix(), FunctionDescriptor.ofVoid(longs(longs)));
+    }
+
     /** {@return a short function of the level from longs to a long} */
     static MethodHandle shortFunction(String name, int longs) {
         return LIBRARY.shortFunction(symbol(name), FunctionDescriptor.of(JAVA_LONG, longs(longs)));
@@ -51,9 +63,9 @@ final class Fp8Library {
         return "octet_fp8_" + name + "_" + level().suffix();
     }
 
-    private static java.lang.foreign.MemoryLayout[] longs(int n) {
-        java.lang.foreign.MemoryLayout[] layouts = new java.lang.foreign.MemoryLayout[n];
-        java.util.Arrays.fill(layouts, JAVA_LONG);
+    private static MemoryLayout[] longs(int n) {
+        MemoryLayout[] layouts = new MemoryLayout[n];
+        Arrays.fill(layouts, JAVA_LONG);
         return layouts;
     }
 }

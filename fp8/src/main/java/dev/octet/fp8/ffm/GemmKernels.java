@@ -57,7 +57,7 @@ final class GemmKernels {
     }
 
     /** Native functions throw nothing; what is left are errors of the JVM's. */
-    private static RuntimeException asUnchecked(Throwable e) {
+    static RuntimeException asUnchecked(Throwable e) {
         if (e instanceof Error error) {
             throw error;
         }

@@ -59,7 +59,11 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void quantize(Tensor source, ScaledTensor target, Execution execution) {
-        other.quantize(source, target, execution);
+        if (FfmQuantizer.takes(source, target)) {
+            FfmQuantizer.quantize(source, target, execution.pool());
+        } else {
+            other.quantize(source, target, execution);
+        }
     }
 
     @Override
