@@ -135,7 +135,18 @@ INLINE int64_t end_seen(const struct octet_mla_call *c, int64_t position, int64_
 
 /** One row of a tensor as floats, zeros behind it. */
 static void load_row(const uint8_t *at, int64_t bf16, int64_t stride, int64_t dims, float *to) {
-    for (int64_t d = 0; d < dims; d++) {
+    int64_t d = 0;
+    if (bf16 && stride == 2) {
+        for (; d + 16 <= dims; d += 16) {
+            __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(at + 2 * d)));
+            _mm512_store_si512(to + d, _mm512_slli_epi32(x, 16));
+        }
+    } else if (!bf16 && stride == 4) {
+        for (; d + 16 <= dims; d += 16) {
+            _mm512_store_ps(to + d, _mm512_loadu_ps(at + 4 * d));
+        }
+    }
+    for (; d < dims; d++) {
         if (bf16) {
             uint16_t half;
             memcpy(&half, at + d * stride, 2);
@@ -145,7 +156,9 @@ static void load_row(const uint8_t *at, int64_t bf16, int64_t stride, int64_t di
             memcpy(to + d, at + d * stride, 4);
         }
     }
-    memset(to + dims, 0, (size_t)(MAX_DIMS - dims) * 4);
+    for (; d < MAX_DIMS; d++) {
+        to[d] = 0;
+    }
 }
 
 /** The query of a row as floats; zeros for a row that is not there. */
@@ -169,7 +182,7 @@ static void load_key(const struct octet_mla_call *c, const uint8_t *record, floa
         memcpy(&scale, record + c->rank + d / BLOCK * 4, 4);
         to[d] *= scale;
     }
-    float rope[MAX_DIMS];
+    float rope[MAX_DIMS] __attribute__((aligned(64)));
     load_row(record + c->rank + c->rank / BLOCK * 4, 1, 2, c->rope, rope);
     memcpy(to + c->rank, rope, (size_t)c->rope * 4);
 }
@@ -256,13 +269,29 @@ static void attend_chunk(const struct octet_mla_call *c, const struct octet_mla_
     }
 }
 
+/** The first keys of the split that the calling thread probably gets next. */
+static int64_t find_next_split(const struct octet_mla_call *c, int64_t unit, int64_t split, const uint8_t **to) {
+    for (split += c->threads; unit < c->unit_count && split >= c->units[unit].splits; unit++) {
+        split -= c->units[unit].splits;
+    }
+    int64_t keys = 0;
+    if (unit < c->unit_count) {
+        const struct octet_mla_unit *u = c->units + unit;
+        int64_t from = u->first_key + split * u->split_keys;
+        keys = u->end_key - from < GROUP + 2 * GROUP ? u->end_key - from : GROUP + 2 * GROUP;
+        find_tokens(c, u, from, keys, to);
+    }
+    to[keys] = 0;
+    return keys;
+}
+
 STEP(attend) {
     const struct octet_mla_unit *u = c->units + unit;
-    int64_t rows16 = (u->rows + 15) / 16 * 16;
-    float *o = u->partials + task * rows16 * c->rank;
-    float *max = u->stats + task * 2 * rows16, *sum = max + rows16;
-    memset(o, 0, (size_t)(rows16 * c->rank) * 4);
-    for (int64_t r = 0; r < rows16; r++) {
+    const int64_t padded = (u->rows + 15) / 16 * 16;
+    float *o = u->partials + task * padded * c->rank;
+    float *max = u->stats + task * 2 * padded, *sum = max + padded;
+    memset(o, 0, (size_t)(padded * c->rank) * 4);
+    for (int64_t r = 0; r < padded; r++) {
         max[r] = -__builtin_inff();
         sum[r] = 0;
         int64_t at = position(c, u, r);
@@ -271,16 +300,19 @@ STEP(attend) {
     }
     int64_t from = u->first_key + task * u->split_keys;
     int64_t to = from + u->split_keys < u->end_key ? from + u->split_keys : u->end_key;
-    /* The first chunks are short, since nobody has fetched them ahead. */
-    int64_t step = GROUP;
+    int64_t lines = (c->record_bytes + 63) / 64, steps = (c->rank + c->rope + 15) / 16;
     int current = 0;
-    int64_t keys = to - from < step ? to - from : step;
+    int64_t keys = to - from < GROUP ? to - from : GROUP, step = GROUP;
     find_tokens(c, u, from, keys, w->tokens[0]);
-    for (int64_t key = from; key < to; ) {
+    struct ahead first = {w->tokens[0], 0, c->record_bytes, INT32_MAX};
+    prefetch(&first);
+    for (int64_t key = from; key < to;) {
         step = 2 * step < CHUNK ? 2 * step : CHUNK;
         int64_t next = to - key - keys < step ? to - key - keys : step;
         find_tokens(c, u, key + keys, next, w->tokens[1 - current]);
-        struct ahead a = {w->tokens[1 - current], 0, c->record_bytes};
+        int64_t soon = next > 0 ? next : find_next_split(c, unit, task, w->tokens[1 - current]);
+        int64_t tiles = (keys + GROUP - 1) / GROUP * (padded > 16 ? 2 : 1);
+        struct ahead a = {w->tokens[1 - current], 0, c->record_bytes, (int)((soon * lines - 1) / (steps * tiles) + 1)};
         attend_chunk(c, u, w, w->tokens[current], key, keys, o, max, sum, &a);
         key += keys;
         keys = next;
@@ -317,10 +349,31 @@ static double ln(double x) {
     return 2 * s * y + (double)e * 0.693147180559945309417;
 }
 
-static uint16_t bf16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (uint16_t)(x != x ? (bits >> 16 & 0x8000) | 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+/** One row of a tensor, rounded to nearest. */
+static void store_row(const float *x, int64_t dims, int64_t bf16, int64_t stride, uint8_t *to) {
+    for (int64_t d = 0; d < dims; d += 16) {
+        __m512 v = _mm512_load_ps(x + d);
+        __m512i bits = _mm512_castps_si512(v), top = _mm512_srli_epi32(bits, 16);
+        if (!bf16 && stride == 4) {
+            _mm512_storeu_ps(to + 4 * d, v);
+            continue;
+        }
+        __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+        __m512i rounded = _mm512_srli_epi32(
+                _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+        __m512i nan = _mm512_or_si512(_mm512_and_si512(top, _mm512_set1_epi32(0x8000)), _mm512_set1_epi32(0x7fc0));
+        __m256i half = _mm512_cvtepi32_epi16(
+                _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), rounded, nan));
+        if (stride == 2) {
+            _mm256_storeu_si256((__m256i *)(to + 2 * d), half);
+            continue;
+        }
+        uint16_t halves[16];
+        memcpy(halves, &half, sizeof halves);
+        for (int64_t i = 0; i < 16; i++) {
+            memcpy(to + (d + i) * stride, bf16 ? (const void *)(halves + i) : x + d + i, bf16 ? 2 : 4);
+        }
+    }
 }
 
 /** Joins the splits of 16 rows and writes these. */
@@ -367,15 +420,7 @@ STEP(join) {
             }
             for (int j = 0; j < 4; j++) _mm512_store_ps(line + d + 16 * j, acc[j]);
         }
-        uint8_t *to = c->out + token * c->out_token + head * c->out_head;
-        for (int64_t d = 0; d < rank; d++) {
-            if (c->out_bf16) {
-                uint16_t half = bf16(line[d]);
-                memcpy(to + d * c->out_element, &half, 2);
-            } else {
-                memcpy(to + d * c->out_element, line + d, 4);
-            }
-        }
+        store_row(line, rank, c->out_bf16, c->out_element, c->out + token * c->out_token + head * c->out_head);
         if (c->lse) {
             float lse = nothing ? __builtin_inff() : sums[r] > 0 ? (float)((double)largest[r] * c->scale + ln(sums[r]))
                     : sums[r] == 0 ? -__builtin_inff() : sums[r];

@@ -23,6 +23,9 @@ struct keys {
     float scales[MAX_BLOCKS][CHUNK] __attribute__((aligned(64)));
     uint8_t k[CHUNK][ROW_BYTES] __attribute__((aligned(64)));           /* keys that can't be used where they are */
     const uint8_t *group[CHUNK / GROUP];                                /* keys in BF16, ROW_BYTES apart */
+    const uint8_t *const *token;                                        /* records */
+    int64_t keys;
+    int converted;                                                      /* whether k holds what it should */
 };
 
 static const float ONES[CHUNK] = {[0 ... CHUNK - 1] = 1};
@@ -39,14 +42,15 @@ static const float ONES[CHUNK] = {[0 ... CHUNK - 1] = 1};
         EIGHT(f, 112), EIGHT(f, 120)
 #define HIGH_BYTE(m) BITS(m) >> 8
 #define LOW_BYTE(m) BITS(m) & 0xff
-static const uint8_t HIGH[128] = {ALL(HIGH_BYTE)};
-static const uint8_t LOW[128] = {ALL(LOW_BYTE)};
+static const uint8_t HIGH[128] __attribute__((aligned(64))) = {ALL(HIGH_BYTE)};
+static const uint8_t LOW[128] __attribute__((aligned(64))) = {ALL(LOW_BYTE)};
 
 /** Codes of E4M3 as BF16, without their scale. */
-static void decode_codes(const uint8_t *from, int64_t n, uint16_t *to) {
+INLINE void decode_codes(const uint8_t *from, int64_t n, uint16_t *to) {
+    /* Unpacking takes half of each 128 bits: it gets the halves in order. */
     const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
-    __m512i h0 = _mm512_loadu_si512(HIGH), h1 = _mm512_loadu_si512(HIGH + 64);
-    __m512i l0 = _mm512_loadu_si512(LOW), l1 = _mm512_loadu_si512(LOW + 64);
+    __m512i h0 = _mm512_load_si512(HIGH), h1 = _mm512_load_si512(HIGH + 64);
+    __m512i l0 = _mm512_load_si512(LOW), l1 = _mm512_load_si512(LOW + 64);
     for (int64_t i = 0; i < n; i += 64) {
         __m512i c = _mm512_permutexvar_epi64(order, _mm512_loadu_si512(from + i));
         __m512i h = _mm512_permutex2var_epi8(h0, c, h1);
@@ -67,38 +71,70 @@ INLINE void copy(const uint8_t *from, int64_t bytes, uint8_t *to) {
     }
 }
 
-/** Finds keys in BF16, ROW_BYTES apart: as they are, or decoded. Behind the last ones are zeros. */
+/** Keys of which a block of dimensions is still to be brought into BF16. */
+struct pending {
+    const uint8_t *const *token; /* the rest of them */
+    int64_t keys;
+    int64_t at;                  /* where the block begins in a record */
+    int64_t bytes;               /* of it in BF16; of codes half as many */
+    int codes;
+    uint8_t *to;
+};
+
+/** Does some of them. */
+INLINE void convert(struct pending *p, int64_t keys) {
+    for (; keys > 0 && p->keys > 0; keys--, p->keys--) {
+        if (p->codes) {
+            decode_codes(*p->token++ + p->at, BLOCK, (uint16_t *)p->to);
+        } else {
+            copy(*p->token++ + p->at, p->bytes, p->to);
+        }
+        p->to += ROW_BYTES;
+    }
+}
+
+/** A block of a group's keys. */
+static struct pending block_of(const struct octet_mla_call *c, struct keys *w, int64_t j, int64_t d) {
+    struct pending p = {w->token + j, w->keys - j < GROUP ? w->keys - j : GROUP, 2 * d, 2 * BLOCK, 0, w->k[j] + 2 * d};
+    if (d + BLOCK > c->rank + c->rope) {
+        p.bytes = 2 * (c->rank + c->rope - d);
+    }
+    if (c->format == OCTET_MLA_FP8) {
+        p.codes = d < c->rank;
+        p.at = p.codes ? d : c->rank + c->rank / BLOCK * 4 + 2 * (d - c->rank);
+    }
+    if (w->group[j / GROUP] != w->k[j]) {
+        p.keys = 0;
+    }
+    return p;
+}
+
+/**
+ * Finds keys in BF16, ROW_BYTES apart: as they are, or where scores() will put them. Behind the last ones are
+ * zeros.
+ */
 static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint8_t *const *token, int64_t keys) {
-    int64_t bytes = 2 * (c->rank + c->rope);
     int64_t padded = (keys + GROUP - 1) / GROUP * GROUP;
+    w->token = token;
+    w->keys = keys;
+    w->converted = 0;
     for (int64_t g = 0; g < padded; g += GROUP) {
         int64_t n = keys - g < GROUP ? keys - g : GROUP;
         int together = n == GROUP && c->format == OCTET_MLA_BF16 && c->record_bytes == ROW_BYTES;
         for (int64_t j = 1; together && j < n; j++) {
             together = token[g + j] - token[g + j - 1] == ROW_BYTES;
         }
-        if (together) {
-            w->group[g / GROUP] = token[g];
-            continue;
+        w->group[g / GROUP] = together ? token[g] : w->k[g];
+    }
+    for (int64_t j = keys; j < padded; j++) {
+        memset(w->k[j], 0, ROW_BYTES);
+    }
+    for (int64_t b = 0; c->format == OCTET_MLA_FP8 && b < c->rank / BLOCK; b++) {
+        for (int64_t j = 0; j < keys; j++) {
+            memcpy(&w->scales[b][j], token[j] + c->rank + 4 * b, 4);
         }
-        w->group[g / GROUP] = w->k[g];
-        for (int64_t j = 0; j < n; j++) {
-            const uint8_t *from = token[g + j];
-            if (c->format == OCTET_MLA_BF16) {
-                copy(from, bytes, w->k[g + j]);
-            } else {
-                decode_codes(from, c->rank, (uint16_t *)w->k[g + j]);
-                copy(from + c->rank + c->rank / BLOCK * 4, 2 * c->rope, w->k[g + j] + 2 * c->rank);
-                for (int64_t b = 0; b < c->rank / BLOCK; b++) {
-                    memcpy(&w->scales[b][g + j], from + c->rank + 4 * b, 4);
-                }
-            }
-        }
-        for (int64_t j = n; j < GROUP; j++) {
-            memset(w->k[g + j], 0, (size_t)bytes);
-            for (int64_t b = 0; b < c->rank / BLOCK; b++) {
-                w->scales[b][g + j] = 0;
-            }
+        for (int64_t j = keys; j < padded; j++) {
+            w->scales[b][j] = 0;
         }
     }
 }
@@ -107,16 +143,18 @@ static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint
 
 /** s[key][row] += scale[key] * SUM over d of q[d][row] * k[key][d]: VECTORS of 16 rows by KEYS keys. */
 INLINE void score_tile(const int VECTORS, const int KEYS, const int TERMS, const uint8_t *q, const uint8_t *k,
-        int64_t pairs, const float *scales, float *s, struct ahead *a) {
+        int64_t pairs, const float *scales, float *s, struct ahead *a, struct pending *p) {
     __m512 acc[24];
 #pragma GCC unroll 24
     for (int i = 0; i < VECTORS * KEYS; i++) {
         acc[i] = _mm512_setzero_ps();
     }
-    for (int64_t p = 0; p < pairs; p += 8) {
-        prefetch(a, VECTORS == 1 ? 12 : 6);
-        int64_t end = p + 8 < pairs ? p + 8 : pairs;
-        for (int64_t i = p; i < end; i++) {
+    int64_t each = p->keys == 0 ? 0 : (p->keys * 8 - 1) / pairs + 1;
+    for (int64_t from = 0; from < pairs; from += 8) {
+        prefetch(a);
+        convert(p, each);
+        int64_t end = from + 8 < pairs ? from + 8 : pairs;
+        for (int64_t i = from; i < end; i++) {
             __m512bh hi[2], lo[2];
 #pragma GCC unroll 2
             for (int r = 0; r < VECTORS; r++) {
@@ -155,20 +193,20 @@ INLINE void score_tile(const int VECTORS, const int KEYS, const int TERMS, const
 }
 
 static void score_2x12x2(const uint8_t *q, const uint8_t *k, int64_t pairs, const float *scales, float *s,
-        struct ahead *a) {
-    score_tile(2, 12, 2, q, k, pairs, scales, s, a);
+        struct ahead *a, struct pending *p) {
+    score_tile(2, 12, 2, q, k, pairs, scales, s, a, p);
 }
 static void score_1x24x2(const uint8_t *q, const uint8_t *k, int64_t pairs, const float *scales, float *s,
-        struct ahead *a) {
-    score_tile(1, 24, 2, q, k, pairs, scales, s, a);
+        struct ahead *a, struct pending *p) {
+    score_tile(1, 24, 2, q, k, pairs, scales, s, a, p);
 }
 static void score_2x12x1(const uint8_t *q, const uint8_t *k, int64_t pairs, const float *scales, float *s,
-        struct ahead *a) {
-    score_tile(2, 12, 1, q, k, pairs, scales, s, a);
+        struct ahead *a, struct pending *p) {
+    score_tile(2, 12, 1, q, k, pairs, scales, s, a, p);
 }
 static void score_1x24x1(const uint8_t *q, const uint8_t *k, int64_t pairs, const float *scales, float *s,
-        struct ahead *a) {
-    score_tile(1, 24, 1, q, k, pairs, scales, s, a);
+        struct ahead *a, struct pending *p) {
+    score_tile(1, 24, 1, q, k, pairs, scales, s, a, p);
 }
 
 INLINE int terms(const struct octet_mla_call *c) {
@@ -180,26 +218,38 @@ INLINE int64_t packed_bytes(const struct octet_mla_call *c) {
     return (c->rank + c->rope) * 2 * terms(c);
 }
 
-static void scores(const struct octet_mla_call *c, const struct keys *w, const uint8_t *q, int vectors, int64_t keys,
+static void scores(const struct octet_mla_call *c, struct keys *w, const uint8_t *q, int vectors, int64_t keys,
         float (*s)[PANEL], struct ahead *a) {
     const int64_t dims = c->rank + c->rope, padded = (keys + GROUP - 1) / GROUP * GROUP;
     const int both = terms(c) == 2;
     memset(s, 0, (size_t)padded * sizeof s[0]);
+    struct pending p = block_of(c, w, 0, 0);
+    if (!w->converted) {
+        convert(&p, GROUP);
+    }
     for (int64_t d = 0; d < dims; d += BLOCK) {
         int64_t pairs = (d + BLOCK < dims ? BLOCK : dims - d) / 2;
         const float *scales = c->format == OCTET_MLA_BF16 || d >= c->rank ? ONES : w->scales[d / BLOCK];
         for (int64_t j = 0; j < padded; j += GROUP) {
             const uint8_t *k = w->group[j / GROUP] + 2 * d;
+            /* What the next tile needs is made in this one. */
+            p.keys = 0;
+            if (!w->converted && j + GROUP < padded) {
+                p = block_of(c, w, j + GROUP, d);
+            } else if (!w->converted && d + BLOCK < dims) {
+                p = block_of(c, w, 0, d + BLOCK);
+            }
             if (vectors == 1) {
-                (both ? score_1x24x2 : score_1x24x1)(q, k, pairs, scales + j, s[j], a);
+                (both ? score_1x24x2 : score_1x24x1)(q, k, pairs, scales + j, s[j], a, &p);
                 continue;
             }
             for (int64_t i = 0; i < GROUP; i += 12) {
-                (both ? score_2x12x2 : score_2x12x1)(q, k + i * ROW_BYTES, pairs, scales + j + i, s[j + i], a);
+                (both ? score_2x12x2 : score_2x12x1)(q, k + i * ROW_BYTES, pairs, scales + j + i, s[j + i], a, &p);
             }
         }
         q += pairs * vectors * terms(c) * 64;
     }
+    w->converted = 1;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ values */

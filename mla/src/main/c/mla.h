@@ -40,6 +40,8 @@ struct octet_mla_call {
     uint8_t *lse;               /* FP32 [tokens][heads], strides in bytes, or null */
     int64_t lse_token, lse_head;
     const struct octet_mla_unit *units;
+    int64_t unit_count;
+    int64_t threads;            /* a hint: the thread that does a split may get the one so many behind it next */
 };
 
 /** Rows that share their keys: queries of one sequence times heads. 8 bytes a field. */

@@ -17,14 +17,17 @@ enum {
     MAX_ROWS = 128
 };
 
+/** Records that are needed soon. */
 struct ahead {
     const uint8_t *const *token; /* the rest of them, then null */
     int64_t at;
     int64_t bytes;
+    int lines;                   /* to be fetched for every 16 dimensions of a tile of scores */
 };
 
-INLINE void prefetch(struct ahead *a, int lines) {
-    for (int i = 0; i < lines && *a->token; i++) {
+/** Fetches some of them into the second-level cache, few enough at a time that memory keeps up with it. */
+INLINE void prefetch(struct ahead *a) {
+    for (int i = 0; i < a->lines && *a->token; i++) {
         _mm_prefetch((const char *)*a->token + a->at, _MM_HINT_T1);
         a->at += 64;
         if (a->at >= a->bytes) {

@@ -32,7 +32,7 @@ final class NativeDecode {
     /** As in mla.h. */
     private static final int MOST_DIMS = 576;
     private static final int SCRATCH_BYTES = 512 << 10;
-    private static final int CALL_BYTES = 24 * 8;
+    private static final int CALL_BYTES = 26 * 8;
     private static final int UNIT_BYTES = 13 * 8;
 
     /** Most rows of a unit: packed queries of V3's dimensions take 295 KB, sums 256 KiB. */
@@ -191,7 +191,7 @@ final class NativeDecode {
         long structs = aligned(CALL_BYTES) + aligned((long) count * UNIT_BYTES);
         MemorySegment memory = Scratch.get(CALL_SLOT, structs + bytes);
         call = memory.address();
-        putCall(memory);
+        putCall(memory, pool.threads());
         for (int u = 0; u < count; u++) {
             putUnit(memory, aligned(CALL_BYTES) + (long) u * UNIT_BYTES, structs, units[u]);
         }
@@ -216,7 +216,7 @@ final class NativeDecode {
     }
 
     /** Writes {@code struct octet_mla_call}. */
-    private void putCall(MemorySegment to) {
+    private void putCall(MemorySegment to, int threads) {
         Fields f = new Fields(to, 0);
         f.put(keys.pages().shape().elements() == 0 ? 0 : keys.pages().address());
         f.put(keys.format() == CacheFormat.BF16 ? 0 : 1);
@@ -235,6 +235,8 @@ final class NativeDecode {
         f.put(wanted == null ? 0 : wanted.stride(0) * 4);
         f.put(wanted == null ? 0 : wanted.stride(1) * 4);
         f.put(to.address() + aligned(CALL_BYTES));
+        f.put(count);
+        f.put(threads);
         f.end(CALL_BYTES);
     }
 
