@@ -53,18 +53,13 @@ __device__ __forceinline__ void gemm_fma(const GemmParameters& p) {
     const Codec codecA = codec(p.a.type, true), codecB = codec(p.b.type, true);
 
     // Which pieces of the tiles this thread fetches. Lanes take neighbouring rows, for stores without conflicts, or
-    // neighbouring pieces of a column, where rows are contiguous.
+    // neighbouring pieces of a column, where rows are contiguous. The second piece of B is half a step further along K.
     const bool alongA = p.a.contiguity == CODES_ALONG_ROWS, alongB = p.b.contiguity == CODES_ALONG_ROWS;
     const bool fetchesA = thread < Tile::A_PIECES;
     const int rowA = alongA ? thread % (Tile::TILE_M / 8) * 8 : thread % Tile::TILE_M;
     const int kA = alongA ? thread / (Tile::TILE_M / 8) : thread / Tile::TILE_M * 8;
-    int rowB[Tile::B_PIECES], kB[Tile::B_PIECES];
-#pragma unroll
-    for (int i = 0; i < Tile::B_PIECES; i++) {
-        int piece = thread + i * GEMM_THREADS;
-        rowB[i] = alongB ? piece % (TILE_N / 8) * 8 : piece % TILE_N;
-        kB[i] = alongB ? piece / (TILE_N / 8) : piece / TILE_N * 8;
-    }
+    const int rowB = alongB ? thread % (TILE_N / 8) * 8 : thread % TILE_N;
+    const int kB = alongB ? thread / (TILE_N / 8) : thread / TILE_N * 8;
 
     uint2 nextA = make_uint2(0, 0), nextB[Tile::B_PIECES];
     auto fetch = [&](i64 k) {
@@ -73,7 +68,8 @@ __device__ __forceinline__ void gemm_fma(const GemmParameters& p) {
         }
 #pragma unroll
         for (int i = 0; i < Tile::B_PIECES; i++) {
-            nextB[i] = load_codes8(p.b, g.b, p.n, g.k, n0 + rowB[i], k + kB[i], alongB);
+            nextB[i] = load_codes8(p.b, g.b, p.n, g.k, n0 + rowB,
+                    k + kB + i * STEP_K / Tile::B_PIECES, alongB);
         }
     };
 
@@ -89,7 +85,7 @@ __device__ __forceinline__ void gemm_fma(const GemmParameters& p) {
             }
 #pragma unroll
             for (int i = 0; i < Tile::B_PIECES; i++) {
-                put<TILE_N>(tile.b, codecB, nextB[i], rowB[i], kB[i], alongB);
+                put<TILE_N>(tile.b, codecB, nextB[i], rowB, kB + i * STEP_K / Tile::B_PIECES, alongB);
             }
             if (step == 0) {
                 if (thread < TILE_N) {

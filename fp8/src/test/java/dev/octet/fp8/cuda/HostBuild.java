@@ -58,6 +58,9 @@ final class HostBuild {
 
     /** {@return why nothing can be built here, or nothing} */
     static Optional<String> unavailable() {
+        if (!Files.isDirectory(SUPPORT)) {
+            return Optional.of("the sources are not here: CUDA kernels are not run on the host");
+        }
         return COMPILER.isPresent() ? Optional.empty()
                 : Optional.of("no C++ compiler found (CXX, c++, g++, clang++): CUDA kernels are not run on the host");
     }
@@ -152,14 +155,13 @@ final class HostBuild {
      *     have noticed; the message says what
      */
     void launch(String kernel, int blocks, int threads, int shared, long order, MemorySegment struct) {
+        long expected = parameterBytes(kernel);
+        if (expected != struct.byteSize()) {
+            throw new IllegalStateException(kernel + " has a parameter of " + expected + " bytes, the launch has one of "
+                    + struct.byteSize());
+        }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment name = arena.allocateFrom(kernel);
-            MemorySegment sizes = arena.allocate(16 * 8L, 8);
-            int count = (int) parameters.invokeExact(name, sizes);
-            if (count != 1 || sizes.get(ValueLayout.JAVA_LONG, 0) != struct.byteSize()) {
-                throw new IllegalStateException(kernel + " has " + count + " parameters, the first of "
-                        + sizes.get(ValueLayout.JAVA_LONG, 0) + " bytes; the launch has one of " + struct.byteSize());
-            }
             MemorySegment shape = arena.allocateFrom(ValueLayout.JAVA_INT, blocks, 1, 1, threads, 1, 1, 1, 1, 1);
             MemorySegment arguments = arena.allocateFrom(ValueLayout.JAVA_LONG, struct.address());
             MemorySegment error = arena.allocate(ERROR_BYTES);
@@ -168,6 +170,26 @@ final class HostBuild {
             if (failed != 0) {
                 throw new IllegalStateException(kernel + ": " + error.getString(0));
             }
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /**
+     * {@return the size of a kernel's only parameter}
+     *
+     * @param kernel its name
+     */
+    long parameterBytes(String kernel) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment sizes = arena.allocate(16 * 8L, 8);
+            int count = (int) parameters.invokeExact(arena.allocateFrom(kernel), sizes);
+            if (count != 1) {
+                throw new IllegalStateException(kernel + (count < 0 ? " is not there" : " has " + count + " parameters"));
+            }
+            return sizes.get(ValueLayout.JAVA_LONG, 0);
         } catch (RuntimeException | Error e) {
             throw e;
         } catch (Throwable e) {
