@@ -126,6 +126,20 @@ public final class KernelCompiler {
         return new Compiled(made.image(), made.log(), false);
     }
 
+    /**
+     * Compiles a program whatever the cache has, and leaves the cache as it is.
+     *
+     * @param source the program
+     * @param arch the architecture, for example {@code sm_90a}
+     * @return the machine code, with the log
+     * @throws KernelCompileException if NVRTC refuses it
+     * @throws IllegalStateException if there is no NVRTC here; the message has the reason
+     */
+    public Compiled compileAnew(KernelSource source, String arch) {
+        Compiler.Result made = compiler().compile(source, options(source, arch));
+        return new Compiled(made.image(), made.log(), false);
+    }
+
     private static @Nullable Path cacheFolder() {
         String given = System.getProperty("octet.cuda.cache");
         if (given != null) {
