@@ -98,7 +98,7 @@ class PermuteTest {
     void thereAndBack(int seed) {
         SplittableRandom r = new SplittableRandom(seed);
         int tokens = seed == 1 ? 0 : 1 + r.nextInt(60);
-        int topK = 1 + r.nextInt(6);
+        int topK = 1 + r.nextInt(seed % 4 == 0 ? 20 : 8);
         int experts = 1 + r.nextInt(9);
         int h = seed == 2 ? 0 : new int[] {1, 7, 100, 259}[r.nextInt(4)];
         DType dtype = r.nextBoolean() ? DType.F32 : DType.BF16;
@@ -155,6 +155,48 @@ class PermuteTest {
                         // Half a unit in the last place of the rounding, and two double sums.
                         assertEquals(sum, dw.getFloat(t, j), Math.scalb(Math.abs(sum), -24)
                                 + 2 * h * Math.scalb(magnitude, -53));
+                    }
+                }
+            }
+        }
+    }
+
+    /** Infinities, NaN, -0 and sums that underflow, with fewer rows than a pass has, as many, and more. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 7, 8, 9, 17})
+    void specialValues(int topK) {
+        float[] specials = {0, -0f, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, Float.NaN, 0x1p-126f, -0x1p-133f,
+            -0x1.8p-149f, Float.MAX_VALUE, 1, -1, 3.390625f};
+        int h = 64 + 5;
+        SplittableRandom r = new SplittableRandom(topK);
+        Routing routing = own(TokenPermutationTest.random(r, 5, topK, 3));
+        for (int i = 0; i < 5 * topK; i++) {
+            set(routing.weights(), i / topK, i % topK, r.nextInt(3) == 0 ? -0x1p-20f : specials[r.nextInt(12)]);
+        }
+        TokenPermutation p = TokenPermutation.of(routing, 3, 1);
+        for (DType dtype : List.of(DType.F32, DType.BF16)) {
+            Tensor rows = place(dtype, 0, p.positions(), h);
+            for (int i = 0; i < p.positions() * h; i++) {
+                set(rows, i / h, i % h, specials[r.nextInt(r.nextInt(2) == 0 ? 4 : 12)]);
+            }
+            for (DType outType : List.of(DType.F32, DType.BF16)) {
+                for (String backend : TestedBackends.names().toList()) {
+                    Tensor reduced = place(outType, 0, 5, h);
+                    Moe.on(backend).reduce(p, rows, routing.weights(), reduced);
+                    for (int t = 0; t < 5; t++) {
+                        for (int c = 0; c < h; c++) {
+                            float sum = 0;
+                            for (int j = 0; j < topK; j++) {
+                                if (p.positionOf(t, j) >= 0) {
+                                    sum = Math.fma(rows.getFloat(p.positionOf(t, j), c),
+                                            routing.weights().getFloat(t, j), sum);
+                                }
+                            }
+                            float expected = rounded(outType, sum);
+                            float actual = reduced.getFloat(t, c);
+                            assertTrue(Float.isNaN(expected) ? Float.isNaN(actual) : same(expected, actual),
+                                    backend + ": " + expected + ", not " + actual);
+                        }
                     }
                 }
             }

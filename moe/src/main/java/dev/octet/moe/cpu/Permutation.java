@@ -8,23 +8,25 @@ import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.TokenPermutation;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The way of rows to experts and back, for both CPU backends. Memory limits it, so each row is read and written once,
- * and sums stay in L1 meanwhile.
+ * The way of rows to experts and back, for both CPU backends. Memory limits it, so it is read and written in the order
+ * in which it lies wherever there is a choice.
  *
- * <p>Schedule: a task is a few tokens, with all of their positions; padding is filled by tasks of its own. No row is
- * written by two tasks, and what is written does not depend on the cut.
+ * <p>Schedule: to the experts a task is a block of tokens that stays in L2; it writes the positions that one expert has
+ * for them, then those of the next. Padding is filled by tasks of its own. Back a task is a few tokens; it reads all rows
+ * of a token at once, so that each is a stream of its own, and sums never leave the registers. No row is written by two
+ * tasks, and what is written does not depend on the cut.
  */
 final class Permutation {
     /** Few enough that threads end together, enough that handing out a task costs nothing beside moving its rows. */
     private static final int TASK_TOKENS = 8;
     private static final int TASK_POSITIONS = 512;
+    /** Of a block of tokens; half of an L2. */
+    private static final long BLOCK_BYTES = 512 << 10;
 
     private Permutation() {}
 
@@ -32,112 +34,108 @@ final class Permutation {
 
     static void expand(TokenPermutation p, Tensor tokens, @Nullable Tensor weights, Tensor out, RowKernels kernels,
             CpuPool pool) {
-        if (out.dim(1) == 0) {
-            return;
-        }
         Rows from = new Rows(tokens);
         Rows to = new Rows(out);
-        Rows w = weights == null ? null : new Rows(weights);
-        int fill = Math.ceilDiv(p.positions(), TASK_POSITIONS);
-        int move = Math.ceilDiv(p.tokens(), TASK_TOKENS);
-        pool.run(move + fill, task -> {
-            if (task >= move) {
-                forPadding(p, task - move, to::clear);
-                return;
-            }
-            for (int t = task * TASK_TOKENS, end = Math.min(p.tokens(), t + TASK_TOKENS); t < end; t++) {
-                for (int j = 0; j < p.topK(); j++) {
-                    int position = p.positionOf(t, j);
-                    if (position < 0) {
-                        continue;
-                    }
-                    if (w == null) {
-                        to.copy(position, from, t);
-                    } else {
-                        float[] row = from.load(t, 0, kernels);
-                        scale(row, w.get(t, j), from.columns);
-                        to.store(position, row, kernels);
-                    }
-                }
-            }
-        });
+        if (weights == null) {
+            forRows(p, from, pool, (i, t) -> to.copy(i, from, t, kernels), (first, end) -> to.clear(p, first, end));
+        } else {
+            Rows w = new Rows(weights);
+            forRows(p, from, pool, (i, t) -> to.scale(i, from, t, w.get(t, p.slotAt(i)), kernels),
+                    (first, end) -> to.clear(p, first, end));
+        }
         Reference.reachabilityFence(tokens);
         Reference.reachabilityFence(weights);
         Reference.reachabilityFence(out);
     }
 
-    private static void scale(float[] row, float by, int n) {
-        for (int i = 0; i < n; i++) {
-            row[i] *= by;
-        }
-    }
-
-    static void expand(TokenPermutation p, ScaledTensor tokens, ScaledTensor out, CpuPool pool) {
-        if (p.positions() == 0 || out.columns() == 0) {
-            return;
-        }
+    static void expand(TokenPermutation p, ScaledTensor tokens, ScaledTensor out, RowKernels kernels, CpuPool pool) {
         Rows codes = new Rows(tokens.codes());
         Rows scales = new Rows(tokens.scales());
         Rows toCodes = new Rows(out.codes());
         Rows toScales = new Rows(out.scales());
-        int fill = Math.ceilDiv(p.positions(), TASK_POSITIONS);
-        int move = Math.ceilDiv(p.tokens(), TASK_TOKENS);
-        // Scales lie column by column, so that a line of them in memory belongs to many rows: tasks of positions write
-        // whole lines, tasks of tokens would each write to all of them.
-        pool.run(move + fill, task -> {
-            if (task >= move) {
-                int first = (task - move) * TASK_POSITIONS;
-                toScales.gather(p, scales, first, Math.min(p.positions(), first + TASK_POSITIONS));
-                forPadding(p, task - move, toCodes::clear);
-                return;
-            }
-            for (int t = task * TASK_TOKENS, end = Math.min(p.tokens(), t + TASK_TOKENS); t < end; t++) {
-                for (int j = 0; j < p.topK(); j++) {
-                    int position = p.positionOf(t, j);
-                    if (position >= 0) {
-                        toCodes.copy(position, codes, t);
-                    }
-                }
-            }
+        forRows(p, codes, pool, (i, t) -> toCodes.copy(i, codes, t, kernels), (first, end) -> {
+            // Scales lie column by column, so that a line of them in memory belongs to many rows: runs of positions
+            // write whole lines, blocks of tokens would each write to all of them.
+            toScales.gather(p, scales, first, end);
+            toCodes.clear(p, first, end);
         });
         Reference.reachabilityFence(tokens);
         Reference.reachabilityFence(out);
     }
 
-    /** What is done with a position. */
-    private interface Fill {
-        void at(int position);
+    /** What is done for a position that a token has. */
+    private interface Move {
+        void row(int position, int token);
     }
 
-    private static void forPadding(TokenPermutation p, int task, Fill fill) {
-        int first = task * TASK_POSITIONS;
-        for (int i = first, end = Math.min(p.positions(), first + TASK_POSITIONS); i < end; i++) {
-            if (p.expertAt(i) < 0) {
-                fill.at(i);
+    /** What is done for a run of positions, padding among them. */
+    private interface Run {
+        void positions(int first, int end);
+    }
+
+    private static void forRows(TokenPermutation p, Rows tokens, CpuPool pool, Move move, Run run) {
+        long[] segments = p.offsets();
+        // Blocks for all threads, even if there are few tokens.
+        int block = Math.clamp(Math.min(p.tokens() / (4L * pool.threads()), BLOCK_BYTES / tokens.rowSize()), 1,
+                Integer.MAX_VALUE);
+        int blocks = Math.ceilDiv(p.tokens(), block);
+        pool.run(blocks + Math.ceilDiv(p.positions(), TASK_POSITIONS), task -> {
+            if (task >= blocks) {
+                int first = (task - blocks) * TASK_POSITIONS;
+                run.positions(first, (int) Math.min(p.positions(), (long) first + TASK_POSITIONS));
+                return;
+            }
+            int first = task * block;
+            int end = (int) Math.min(p.tokens(), (long) first + block);
+            for (int e = 0; e < p.experts(); e++) {
+                for (int i = from(p, first, (int) segments[e], (int) segments[e + 1]); i < segments[e + 1]; i++) {
+                    int t = p.tokenAt(i);
+                    if (t < 0 || t >= end) {
+                        break;
+                    }
+                    move.row(i, t);
+                }
+            }
+        });
+    }
+
+    /** {@return the first position of an expert's segment that is padding or has this token or one behind it} */
+    private static int from(TokenPermutation p, int token, int begin, int end) {
+        int low = begin;
+        int high = end;
+        while (low < high) {
+            int middle = (low + high) >>> 1;
+            int t = p.tokenAt(middle);
+            if (t >= 0 && t < token) {
+                low = middle + 1;
+            } else {
+                high = middle;
             }
         }
+        return low;
     }
 
     // ---------------------------------------------------------------------------------------------- reduce
 
     static void reduce(TokenPermutation p, Tensor rows, @Nullable Tensor weights, Tensor out, RowKernels kernels,
             CpuPool pool) {
-        if (out.dim(1) == 0) {
-            return;
-        }
         Rows from = new Rows(rows);
         Rows to = new Rows(out);
         Rows w = weights == null ? null : new Rows(weights);
         pool.run(Math.ceilDiv(p.tokens(), TASK_TOKENS), task -> {
+            Arrays scratch = Arrays.MINE.get();
             for (int t = task * TASK_TOKENS, end = Math.min(p.tokens(), t + TASK_TOKENS); t < end; t++) {
-                float[] sum = RowArrays.zeros(1, to.columns);
+                int[] positions = scratch.positions(p.topK());
+                float[] by = scratch.weights;
+                int count = 0;
                 for (int j = 0; j < p.topK(); j++) {
                     int position = p.positionOf(t, j);
                     if (position >= 0) {
-                        from.addTo(sum, position, w == null ? 1 : w.get(t, j), kernels);
+                        positions[count] = position;
+                        by[count++] = w == null ? 1 : w.get(t, j);
                     }
                 }
-                to.store(t, sum, kernels);
+                to.sum(t, from, positions, by, count, scratch.addresses, kernels);
             }
         });
         Reference.reachabilityFence(rows);
@@ -152,10 +150,12 @@ final class Permutation {
         Rows to = new Rows(out);
         pool.run(Math.ceilDiv(p.tokens(), TASK_TOKENS), task -> {
             for (int t = task * TASK_TOKENS, end = Math.min(p.tokens(), t + TASK_TOKENS); t < end; t++) {
-                float[] mine = g.load(t, 1, kernels);
+                Arrays scratch = Arrays.MINE.get();
+                float[] mine = g.load(t, scratch.row(1, g.columns), kernels);
                 for (int j = 0; j < p.topK(); j++) {
                     int position = p.positionOf(t, j);
-                    to.set(t, j, position < 0 ? 0 : dot(from.load(position, 0, kernels), mine, g.columns));
+                    to.set(t, j, position < 0 ? 0
+                            : dot(from.load(position, scratch.row(0, g.columns), kernels), mine, g.columns));
                 }
             }
         });
@@ -193,24 +193,31 @@ final class Permutation {
 
     // ---------------------------------------------------------------------------------------------- rows
 
-    /** A thread's rows in float. */
-    private static final class RowArrays {
-        private static final ThreadLocal<RowArrays> MINE = ThreadLocal.withInitial(RowArrays::new);
+    /** A thread's arrays, which grow as they must. */
+    private static final class Arrays {
+        static final ThreadLocal<Arrays> MINE = ThreadLocal.withInitial(Arrays::new);
 
-        private final float[][] floats = new float[2][0];
+        private final float[][] rows = new float[2][0];
+        private int[] positions = new int[0];
+        float[] weights = new float[0];
+        long[] addresses = new long[0];
 
-        static float[] get(int which, int count) {
-            float[][] mine = MINE.get().floats;
-            if (mine[which].length < count) {
-                mine[which] = new float[count];
+        /** {@return a row in float} */
+        float[] row(int which, int count) {
+            if (rows[which].length < count) {
+                rows[which] = new float[count];
             }
-            return mine[which];
+            return rows[which];
         }
 
-        static float[] zeros(int which, int count) {
-            float[] x = get(which, count);
-            Arrays.fill(x, 0, count, 0);
-            return x;
+        /** {@return one for each slot; weights and addresses have the same length then} */
+        int[] positions(int slots) {
+            if (positions.length < slots) {
+                positions = new int[slots];
+                weights = new float[slots];
+                addresses = new long[slots];
+            }
+            return positions;
         }
     }
 
@@ -239,6 +246,11 @@ final class Permutation {
             unit = columnBytes == size || columns == 1;
         }
 
+        /** {@return the bytes of a row, at least 1} */
+        long rowSize() {
+            return Math.max(1, columns * size);
+        }
+
         private long at(int row, int column) {
             return address + row * rowBytes + column * columnBytes;
         }
@@ -251,56 +263,71 @@ final class Permutation {
             ALL.set(F32, at(row, column), value);
         }
 
-        /** {@return a row as floats, in one of the thread's arrays} */
-        float[] load(int row, int which, RowKernels kernels) {
-            float[] x = RowArrays.get(which, columns);
+        private float value(long at) {
+            return bf16 ? BFloat16.toFloat(ALL.get(I16, at)) : ALL.get(F32, at);
+        }
+
+        /** Writes a value, rounded to BF16 if that is the type. */
+        private void put(long at, float value) {
+            if (bf16) {
+                ALL.set(I16, at, BFloat16.fromFloat(value));
+            } else {
+                ALL.set(F32, at, value);
+            }
+        }
+
+        /** {@return the array, which a row is read into} */
+        float[] load(int row, float[] x, RowKernels kernels) {
             long from = at(row, 0);
             if (unit) {
                 kernels.load(from, bf16, x, columns);
-                return x;
-            }
-            for (int i = 0; i < columns; i++) {
-                long at = from + i * columnBytes;
-                x[i] = bf16 ? BFloat16.toFloat(ALL.get(I16, at)) : ALL.get(F32, at);
+            } else {
+                for (int i = 0; i < columns; i++) {
+                    x[i] = value(from + i * columnBytes);
+                }
             }
             return x;
         }
 
-        /** Adds a weighted row to sums. */
-        void addTo(float[] sums, int row, float weight, RowKernels kernels) {
-            if (unit) {
-                kernels.add(at(row, 0), bf16, weight, sums, columns);
+        /** Makes a row the weighted sum of rows of another matrix. */
+        void sum(int row, Rows other, int[] otherRows, float[] weights, int count, long[] addresses,
+                RowKernels kernels) {
+            for (int j = 0; j < count; j++) {
+                addresses[j] = other.at(otherRows[j], 0);
+            }
+            long to = at(row, 0);
+            if (unit && other.unit) {
+                kernels.sum(addresses, weights, count, other.bf16, to, bf16, 0, columns);
                 return;
             }
-            float[] x = load(row, 0, kernels);
             for (int i = 0; i < columns; i++) {
-                sums[i] = Math.fma(x[i], weight, sums[i]);
+                float sum = 0;
+                for (int j = 0; j < count; j++) {
+                    sum = Math.fma(other.value(addresses[j] + i * other.columnBytes), weights[j], sum);
+                }
+                put(to + i * columnBytes, sum);
             }
         }
 
-        /** Writes a row of floats, rounded to BF16 if that is the type. */
-        void store(int row, float[] x, RowKernels kernels) {
+        /** Makes a row that of another matrix of the same type times a weight. */
+        void scale(int row, Rows other, int otherRow, float weight, RowKernels kernels) {
             long to = at(row, 0);
-            if (unit) {
-                kernels.store(x, to, bf16, columns);
+            long from = other.at(otherRow, 0);
+            if (unit && other.unit) {
+                kernels.scale(from, weight, to, bf16, 0, columns);
                 return;
             }
             for (int i = 0; i < columns; i++) {
-                long at = to + i * columnBytes;
-                if (bf16) {
-                    ALL.set(I16, at, BFloat16.fromFloat(x[i]));
-                } else {
-                    ALL.set(F32, at, x[i]);
-                }
+                put(to + i * columnBytes, other.value(from + i * other.columnBytes) * weight);
             }
         }
 
         /** Copies a row of another matrix of the same type. */
-        void copy(int row, Rows other, int otherRow) {
+        void copy(int row, Rows other, int otherRow, RowKernels kernels) {
             long to = at(row, 0);
             long from = other.at(otherRow, 0);
             if (unit && other.unit) {
-                MemorySegment.copy(ALL, from, ALL, to, columns * size);
+                kernels.copy(from, to, columns * size);
                 return;
             }
             for (int i = 0; i < columns; i++) {
@@ -316,8 +343,16 @@ final class Permutation {
             }
         }
 
-        /** Fills a row with zeros. */
-        void clear(int row) {
+        /** Fills the rows of padding among a run of positions with zeros. */
+        void clear(TokenPermutation p, int first, int end) {
+            for (int i = first; i < end; i++) {
+                if (p.tokenAt(i) < 0) {
+                    zero(i);
+                }
+            }
+        }
+
+        private void zero(int row) {
             if (unit) {
                 ALL.asSlice(at(row, 0), columns * size).fill((byte) 0);
                 return;

@@ -16,37 +16,49 @@ final class ScalarRowKernels implements RowKernels {
     private ScalarRowKernels() {}
 
     @Override
-    public void add(long row, boolean bf16, float weight, float[] sums, int n) {
-        if (bf16) {
-            for (int i = 0; i < n; i++) {
-                sums[i] = Math.fma(BFloat16.toFloat(ALL.get(I16, row + 2L * i)), weight, sums[i]);
+    public void sum(long[] rows, float[] weights, int count, boolean bf16, long out, boolean outBf16, int first,
+            int end) {
+        for (int i = first; i < end; i++) {
+            float sum = 0;
+            for (int j = 0; j < count; j++) {
+                sum = Math.fma(get(rows[j], bf16, i), weights[j], sum);
             }
-        } else {
-            for (int i = 0; i < n; i++) {
-                sums[i] = Math.fma(ALL.get(F32, row + 4L * i), weight, sums[i]);
-            }
+            set(out, outBf16, i, sum);
         }
+    }
+
+    @Override
+    public void scale(long row, float weight, long out, boolean bf16, int first, int end) {
+        for (int i = first; i < end; i++) {
+            set(out, bf16, i, get(row, bf16, i) * weight);
+        }
+    }
+
+    @Override
+    public void copy(long row, long out, long bytes) {
+        MemorySegment.copy(ALL, row, ALL, out, bytes);
     }
 
     @Override
     public void load(long row, boolean bf16, float[] x, int n) {
         if (bf16) {
             for (int i = 0; i < n; i++) {
-                x[i] = BFloat16.toFloat(ALL.get(I16, row + 2L * i));
+                x[i] = get(row, true, i);
             }
         } else {
             MemorySegment.copy(ALL, F32, row, x, 0, n);
         }
     }
 
-    @Override
-    public void store(float[] x, long row, boolean bf16, int n) {
+    private static float get(long row, boolean bf16, int i) {
+        return bf16 ? BFloat16.toFloat(ALL.get(I16, row + 2L * i)) : ALL.get(F32, row + 4L * i);
+    }
+
+    private static void set(long row, boolean bf16, int i, float value) {
         if (bf16) {
-            for (int i = 0; i < n; i++) {
-                ALL.set(I16, row + 2L * i, BFloat16.fromFloat(x[i]));
-            }
+            ALL.set(I16, row + 2L * i, BFloat16.fromFloat(value));
         } else {
-            MemorySegment.copy(x, 0, ALL, F32, row, n);
+            ALL.set(F32, row + 4L * i, value);
         }
     }
 }

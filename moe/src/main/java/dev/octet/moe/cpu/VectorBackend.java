@@ -67,7 +67,7 @@ public final class VectorBackend implements MoeBackend {
 
     @Override
     public void expand(TokenPermutation permutation, ScaledTensor tokens, ScaledTensor out, Execution execution) {
-        Permutation.expand(permutation, tokens, out, execution.pool());
+        Permutation.expand(permutation, tokens, out, VectorRowKernels.KERNELS, execution.pool());
     }
 
     @Override
