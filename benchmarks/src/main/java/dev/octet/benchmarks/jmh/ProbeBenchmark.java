@@ -1,6 +1,7 @@
 package dev.octet.benchmarks.jmh;
 
 import dev.octet.benchmarks.probe.CopyProbe;
+import dev.octet.benchmarks.probe.DotProbe;
 import dev.octet.benchmarks.probe.FmaProbe;
 import dev.octet.benchmarks.probe.ReadProbe;
 import dev.octet.core.cpu.CpuPool;
@@ -61,6 +62,22 @@ public class ProbeBenchmark {
         }
     }
 
+    /** The same for BF16 dot products. */
+    @State(Scope.Benchmark)
+    public static class Dot {
+        DotProbe probe;
+
+        /**
+         * Makes the probe.
+         *
+         * @param t the threads
+         */
+        @Setup
+        public void make(Threads t) {
+            probe = new DotProbe(t.pool);
+        }
+    }
+
     /** The reading probe. */
     @State(Scope.Benchmark)
     public static class Read {
@@ -101,6 +118,18 @@ public class ProbeBenchmark {
      */
     @Benchmark
     public float fma(Fma s) {
+        s.probe.run();
+        return s.probe.result();
+    }
+
+    /**
+     * BF16 dot products.
+     *
+     * @param s the probe
+     * @return the sums
+     */
+    @Benchmark
+    public long dot(Dot s) {
         s.probe.run();
         return s.probe.result();
     }

@@ -61,7 +61,7 @@ final class Plots {
                     SeriesMarkers.NONE);
         }
         if (m.size() > 1 && Double.isFinite(limits.flops())) {
-            series(chart, "FP32 FMA peak", List.of(m.getFirst(), m.getLast()), List.of(limits.flops(), limits.flops()),
+            series(chart, limits.peak(), List.of(m.getFirst(), m.getLast()), List.of(limits.flops(), limits.flops()),
                     Color.RED.darker(), DASHES, SeriesMarkers.NONE);
         }
         save(chart, file);

@@ -76,10 +76,13 @@ public final class Report {
     private void limits() {
         page.paragraph("## Limits of this machine");
         page.line("");
-        page.table("threads", "FP32 FMA, GFLOP/s", "read, GB/s", "copy (read + written), GB/s");
+        page.table("threads", "FP32 FMA, GFLOP/s", "BF16 dot products, GFLOP/s", "read, GB/s",
+                "copy (read + written), GB/s");
         for (int threads : threads()) {
-            Limits l = Limits.of(measured, threads);
-            page.cells(String.valueOf(threads), Page.plain(l.flops()), Page.plain(l.read()), Page.plain(l.copied()));
+            Limits l = Limits.of(measured, threads, "cpu");
+            Limits dots = Limits.of(measured, threads, "native");
+            page.cells(String.valueOf(threads), Page.plain(l.flops()), dots.peak().equals(Limits.DOT_PEAK)
+                    ? Page.plain(dots.flops()) : "not measured", Page.plain(l.read()), Page.plain(l.copied()));
         }
     }
 
@@ -115,7 +118,7 @@ public final class Report {
             for (Map.Entry<String, List<Row>> shape : shapes.entrySet()) {
                 String file = "gemm-" + shape.getKey() + ".png";
                 plots.gemm(file, shape.getKey(), shape.getValue().stream().filter(r -> r.threads() == most).toList(),
-                        Limits.of(measured, most));
+                        Limits.of(measured, most, shape.getValue().getFirst().backend()));
                 page.paragraph("### N x K = " + shape.getKey());
                 page.paragraph("![GEMM " + shape.getKey() + "](" + file + ")");
                 rows(shape.getValue()::contains, "m");

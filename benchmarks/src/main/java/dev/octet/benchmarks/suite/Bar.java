@@ -59,6 +59,19 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     /** With fewer operations in an iteration JMH's share would hide Octet's. */
     static final double LEAST_OPERATIONS = 20;
 
+    /** Native code: forward products of 128 rows and more, of the BF16 dot peak. */
+    static final double NATIVE_OF_PEAK = 0.92;
+    /** The same, of up to 4 rows, of the read bandwidth. */
+    static final double NATIVE_OF_READ = 0.95;
+    /** The same, as many times as fast as LibTorch in BF16: up to 4 rows, up to 127, and more. */
+    static final double NATIVE_TIMES_FEW = 2.5;
+    static final double NATIVE_TIMES_SOME = 1.2;
+    static final double NATIVE_TIMES_MANY = 1.0;
+    /** Native code, quantising BF16, of the copy bandwidth. */
+    static final double NATIVE_OF_COPY = 0.85;
+    /** A call of native code, in nanoseconds. */
+    static final double DOWNCALL_NANOS = 20;
+
     private static final Set<String> QUANTISERS = Set.of("quantize.1x128", "quantize.128x128");
 
     /**
@@ -72,7 +85,9 @@ public record Bar(String of, String measure, double value, double bar, boolean a
         List<Row> rows = Row.of(all);
         for (Row r : rows) {
             switch (r.benchmark()) {
-                case "gemm.fprop" -> product(r, rows, Limits.of(all, r.threads()), bars);
+                case "gemm.fprop" -> product(r, rows, Limits.of(all, r.threads(), r.backend()), bars);
+                case "downcall.ordinary", "downcall.critical" -> bars.add(
+                        new Bar(r.benchmark(), "ns a call", 1e3 / r.value(), DOWNCALL_NANOS, true));
                 case "startup.gemm" -> bars.add(new Bar(name(r), "s to the first result", r.value(), STARTUP_SECONDS,
                         true));
                 case "mla.decode" -> {
@@ -111,7 +126,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 }
                 default -> {
                     if (QUANTISERS.contains(r.benchmark()) && "BF16".equals(r.params().get("dtype"))) {
-                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), OF_COPY));
+                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(),
+                                isNative(r) ? NATIVE_OF_COPY : OF_COPY));
                     }
                 }
             }
@@ -130,11 +146,20 @@ public record Bar(String of, String measure, double value, double bar, boolean a
 
     private static void product(Row r, List<Row> rows, Limits limits, List<Bar> bars) {
         long m = (Long) Objects.requireNonNull(r.params().get("m"));
-        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), productFraction(m, limits)));
-        if (m <= Limits.FEW_ROWS) {
+        if (isNative(r)) {
+            nativeProduct(r, m, bars);
+        } else {
+            bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), productFraction(m, limits)));
+        }
+        if (isNative(r)) {
+            bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), m <= Limits.FEW_ROWS ? NATIVE_TIMES_FEW
+                    : m < Limits.MANY_ROWS ? NATIVE_TIMES_SOME : NATIVE_TIMES_MANY));
+        } else if (m <= Limits.FEW_ROWS) {
             bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_BF16));
         } else if (m >= Limits.MANY_ROWS) {
             bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), TIMES_FP32));
+        }
+        if (m >= Limits.MANY_ROWS) {
             if (r.threads() == 2) {
                 rows.stream().filter(one -> one.threads() == 1 && one.benchmark().equals(r.benchmark())
                         && one.backend().equals(r.backend()) && one.params().equals(r.params()))
@@ -144,12 +169,24 @@ public record Bar(String of, String measure, double value, double bar, boolean a
         }
     }
 
+    private static boolean isNative(Row r) {
+        return r.backend().equals(Limits.NATIVE);
+    }
+
+    /** Between few rows and many the bar is against LibTorch alone. */
+    private static void nativeProduct(Row r, long m, List<Bar> bars) {
+        if (m <= Limits.FEW_ROWS || m >= Limits.MANY_ROWS) {
+            bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(),
+                    m <= Limits.FEW_ROWS ? NATIVE_OF_READ : NATIVE_OF_PEAK));
+        }
+    }
+
     /**
      * The part of its limit that a forward product must reach. Between few rows and many the bar is the straight line
      * in M, in GFLOP/s, from the bar at 4 to the bar at 128, as the limit is the line from limit to limit.
      */
     static double productFraction(long m, Limits l) {
-        Limits bars = new Limits(OF_PEAK * l.flops(), OF_READ * l.read(), Double.NaN);
+        Limits bars = new Limits(OF_PEAK * l.flops(), OF_READ * l.read(), Double.NaN, l.peak());
         return m <= Limits.FEW_ROWS ? OF_READ : m >= Limits.MANY_ROWS ? OF_PEAK
                 : bars.productFlops(m) / l.productFlops(m);
     }

@@ -106,6 +106,10 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         for (int tokens : quick ? List.of(1) : List.of(1, 256)) {
             cases.add(Case.of("MoeBenchmark.layer", "backend", backend, "threads", most, "tokens", tokens));
         }
+        if (backend.equals(Limits.NATIVE)) {
+            cases.add(Case.of("DowncallBenchmark.ordinary", "backend", backend, "threads", 1));
+            cases.add(Case.of("DowncallBenchmark.critical", "backend", backend, "threads", 1));
+        }
         return cases;
     }
 

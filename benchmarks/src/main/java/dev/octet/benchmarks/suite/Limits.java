@@ -2,6 +2,7 @@ package dev.octet.benchmarks.suite;
 
 import dev.octet.benchmarks.peer.TorchAttention;
 import dev.octet.benchmarks.probe.CopyProbe;
+import dev.octet.benchmarks.probe.DotProbe;
 import dev.octet.benchmarks.probe.FmaProbe;
 import dev.octet.benchmarks.probe.ReadProbe;
 import java.util.ArrayList;
@@ -13,11 +14,12 @@ import java.util.Map;
  * The machine's limits as probes measured them in the same run, for one number of threads. Rates are in units of
  * 10<sup>9</sup> a second; a limit whose probe did not run is NaN.
  *
- * @param flops FP32 operations, a multiply-add counting as two
+ * @param flops operations of the arithmetic that a backend uses, a multiply-add counting as two
  * @param read bytes read from memory
  * @param copied bytes read plus bytes written when copying in memory
+ * @param peak what the rate of operations is called
  */
-public record Limits(double flops, double read, double copied) {
+public record Limits(double flops, double read, double copied, String peak) {
     /** Products with at most so many rows are held against the weights' bytes. */
     static final long FEW_ROWS = 4;
     /** Products with at least so many rows are held against the arithmetic. */
@@ -29,16 +31,25 @@ public record Limits(double flops, double read, double copied) {
     static final String READ = "read bandwidth";
     /** What the rate of multiply-adds is called. */
     static final String PEAK = "FP32 FMA peak";
+    /** What it is called for BF16 dot products, which only native kernels use. */
+    public static final String DOT_PEAK = "BF16 dot peak";
+    /** The backend that may use them. */
+    static final String NATIVE = "native";
 
     /**
      * Finds the probes among measurements.
      *
      * @param all what was measured
      * @param threads for how many threads
+     * @param backend whose arithmetic counts: BF16 dot products for {@code native} where they were measured, else
+     *     FP32 multiply-adds
      */
-    public static Limits of(Map<Case, Measurement> all, int threads) {
-        return new Limits(FmaProbe.flops(threads) / nanos(all, "fma", threads),
-                ReadProbe.bytes() / nanos(all, "read", threads), CopyProbe.bytes() / nanos(all, "copy", threads));
+    public static Limits of(Map<Case, Measurement> all, int threads, String backend) {
+        double fma = FmaProbe.flops(threads) / nanos(all, "fma", threads);
+        double dot = backend.equals(NATIVE) ? DotProbe.flops(threads) / nanos(all, "dot", threads) : Double.NaN;
+        boolean dots = Double.isFinite(dot);
+        return new Limits(dots ? dot : fma, ReadProbe.bytes() / nanos(all, "read", threads),
+                CopyProbe.bytes() / nanos(all, "copy", threads), dots ? DOT_PEAK : PEAK);
     }
 
     private static double nanos(Map<Case, Measurement> all, String probe, int threads) {
@@ -56,6 +67,9 @@ public record Limits(double flops, double read, double copied) {
         if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")
                 || c.method().startsWith("MoeBenchmark.") || c.method().startsWith("GroupedBenchmark.")) {
             probes.add(probe("fma", c.threads()));
+            if (isNative(c) && DotProbe.isThere()) {
+                probes.add(probe("dot", c.threads()));
+            }
             probes.add(probe("read", c.threads()));
         } else if (c.method().startsWith("QuantizeBenchmark.") || c.method().startsWith("PermuteBenchmark.")) {
             probes.add(probe("copy", c.threads()));
@@ -99,8 +113,13 @@ public record Limits(double flops, double read, double copied) {
         return rows;
     }
 
+    private static boolean isNative(Case c) {
+        return NATIVE.equals(c.params().get("backend"));
+    }
+
+    /** In BF16 where a user would take that instead: for few rows, and where the kernels use BF16 arithmetic too. */
     private static Case matmul(Case c, long m) {
-        return Case.of("TorchBenchmark.matmul", "dtype", m >= MANY_ROWS ? "F32" : "BF16", "threads", c.threads(), "m",
+        return Case.of("TorchBenchmark.matmul", "dtype", m >= MANY_ROWS && !isNative(c) ? "F32" : "BF16", "threads", c.threads(), "m",
                 m, "n", c.number("n"), "k", c.number("k"));
     }
 

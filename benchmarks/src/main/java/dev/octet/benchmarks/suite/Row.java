@@ -47,7 +47,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
     }
 
     private static Row of(Case c, Measurement m, Map<Case, Measurement> all) {
-        Limits limits = Limits.of(all, c.threads());
+        Limits limits = Limits.of(all, c.threads(), c.text("backend"));
         if (!c.isStartup()) {
             Peer peer = Peer.of(c, all);
             return c.method().startsWith("GemmBenchmark.") ? gemm(c, m.nanos(), limits, peer)
@@ -56,6 +56,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
                     : c.method().startsWith("PermuteBenchmark.") ? permute(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.gate") ? gate(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.layer") ? layer(c, m.nanos(), limits, peer)
+                    : c.method().startsWith("DowncallBenchmark.") ? downcall(c, m.nanos())
                     : mla(c, m.nanos(), limits, peer);
         }
         Measurement jvm = all.get(Limits.probes(c).getFirst());
@@ -88,8 +89,13 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         double work = few ? weightBytes(c) : 2.0 * m * n * k;
         return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos,
                 few ? "GB/s" : "GFLOP/s", few ? limits.read() : limits.productFlops(m),
-                few ? Limits.READ : many ? Limits.PEAK : "line from read bandwidth to FP32 FMA peak",
+                few ? Limits.READ : many ? limits.peak() : "line from read bandwidth to " + limits.peak(),
                 work / peer.nanos(), peer.kind());
+    }
+
+    private static Row downcall(Case c, double nanos) {
+        return new Row(c.name(), c.text("backend"), c.threads(), Map.of(), 1e3 / nanos, "calls/us", Double.NaN,
+                "none", Double.NaN, null);
     }
 
     private static Row grouped(Case c, double nanos, Limits limits, Peer peer) {
@@ -102,7 +108,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         }
         double work = 2.0 * Limits.groupedRows(c) * n * k;
         return new Row(c.name(), c.text("backend"), c.threads(), params, work / nanos, "GFLOP/s", limits.flops(),
-                Limits.PEAK, work / peer.nanos(), peer.kind());
+                limits.peak(), work / peer.nanos(), peer.kind());
     }
 
     /** With one token the weights' bytes, with many the arithmetic of all projections. */
@@ -114,7 +120,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         }
         double work = ExpertsWork.flops(tokens);
         return new Row(c.name(), c.text("backend"), c.threads(), params, work / nanos, "GFLOP/s", limits.flops(),
-                Limits.PEAK, work / peer.nanos(), peer.kind());
+                limits.peak(), work / peer.nanos(), peer.kind());
     }
 
     /** Rows read and rows written, each once. */
@@ -168,7 +174,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
     private static Row attention(Case c, Map<String, Object> params, AttentionWork work, double nanos, Limits limits,
             Peer peer) {
         return new Row(c.name(), c.text("backend"), c.threads(), params, work.flops() / nanos, "GFLOP/s",
-                limits.roofline(work), limits.readingLimits(work) ? Limits.READ : Limits.PEAK,
+                limits.roofline(work), limits.readingLimits(work) ? Limits.READ : limits.peak(),
                 work.flops() / peer.nanos(), peer.kind());
     }
 

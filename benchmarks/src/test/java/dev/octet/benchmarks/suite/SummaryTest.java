@@ -113,7 +113,7 @@ class SummaryTest {
 
     @Test
     void theLimitOfAProductGoesFromBytesToArithmetic() {
-        Limits l = new Limits(500, 32, Double.NaN);
+        Limits l = new Limits(500, 32, Double.NaN, "FP32 FMA peak");
         assertEquals(2 * 32, l.productFlops(1));
         assertEquals(8 * 32, l.productFlops(4));
         assertEquals(500, l.productFlops(128));
@@ -147,7 +147,7 @@ class SummaryTest {
 
     @Test
     void theRooflineIsTheLowerOfArithmeticAndReading() {
-        Limits l = new Limits(500, 32, Double.NaN);
+        Limits l = new Limits(500, 32, Double.NaN, "FP32 FMA peak");
         // A head has 2 * (576 + 512) operations for a token, a token 1152 bytes, or 656 in FP8.
         AttentionWork one = AttentionWork.decode(1, 8, 1000, CacheFormat.BF16);
         assertEquals(8 * 1000 * 2176.0, one.flops());
@@ -158,7 +158,7 @@ class SummaryTest {
         AttentionWork v3 = AttentionWork.decode(128, 1, 1000, CacheFormat.BF16);
         assertEquals(500, l.roofline(v3));
         assertEquals(128 * 32 * 2176 / 1152.0, l.reading(v3), 1e-9);
-        assertTrue(Double.isNaN(new Limits(Double.NaN, Double.NaN, Double.NaN).roofline(v3)));
+        assertTrue(Double.isNaN(new Limits(Double.NaN, Double.NaN, Double.NaN, "FP32 FMA peak").roofline(v3)));
     }
 
     @Test
