@@ -2,7 +2,8 @@
 """Breaks fp8_gemm_hopper.cu in one place after the other and asks whether the emulation notices.
 
 Prints a row for each: what was broken, in which variant, how many products failed, and the first complaint. Ends with 1 if
-any break went unnoticed. Takes about three minutes: python3 fp8_gemm_hopper_mutations.py [compiler]
+any break went unnoticed. Takes about three minutes: python3 fp8_gemm_hopper_mutations.py [compiler [text]], where only breaks
+whose name has the text are tried.
 """
 import os
 import subprocess
@@ -104,6 +105,8 @@ def main():
     print("| what is broken | variant | products that fail | the first complaint |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, variant, change in MUTATIONS:
+            if len(sys.argv) > 2 and sys.argv[2] not in name:
+                continue
             unnoticed, count, complaint = check(folder, compiler, variant, change)
             missed += unnoticed
             print("| %s | %s | %s | %s |" % (name, variant, count, complaint), flush=True)

@@ -325,6 +325,9 @@ std::vector<Case> cases() {
         for (int timing = 0; timing < 3; timing++) {
             add({v, 70, 650, 1040});
         }
+        for (int order = 0; order < 6; order++) { // tiles that one warpgroup may be ahead with
+            add({v, 70, 400, 272, {}, {}, 1, 2});
+        }
         add({v, 1, 130, 4240, {}, {}, 1, 2});
         add({.variant = v, .tokens = 7, .channels = 257, .depth = 272, .exact = false, .epilogue = 1 | 2 | 4, .extraD = 1});
         add({.variant = v, .tokens = 33, .channels = 260, .depth = 272, .epilogue = 1 | 8});

@@ -34,7 +34,7 @@ import java.util.stream.Stream;
 final class HostBuild {
     private static final Path SUPPORT = Path.of("src", "test", "cuda").toAbsolutePath();
     private static final Path OUTPUT = Path.of("target", "cuda-host").toAbsolutePath();
-    private static final List<String> OPTIONS = List.of("-std=c++17", "-O2", "-march=native", "-ffp-contract=off",
+    static final List<String> OPTIONS = List.of("-std=c++17", "-O2", "-march=native", "-ffp-contract=off",
             "-fno-strict-aliasing", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden");
     private static final Pattern KERNEL =
             Pattern.compile("extern\\s+\"C\"\\s+__global__\\s+void\\s+(?:__launch_bounds__\\([^)]*\\)\\s*)?(\\w+)\\s*\\(");
@@ -92,23 +92,34 @@ final class HostBuild {
     }
 
     private static Path build(Path source) throws IOException {
-        Path compiler = COMPILER.orElseThrow(() -> new IllegalStateException(unavailable().orElseThrow()));
         Matcher m = KERNEL.matcher(Files.readString(source));
         String kernels = m.results().map(r -> "OCTET_KERNEL(" + r.group(1) + ")").collect(Collectors.joining(", "));
-        String program = "#include \"host_cuda.hpp\"\n#include \"" + source + "\"\n#include \"host_exports.hpp\"\n"
-                + "OCTET_KERNELS(" + kernels + ")\nOCTET_EXPORTS\n";
-        String name = source.getFileName().toString().replace(".cu", "");
-        Path library = OUTPUT.resolve(name + "-" + hash(program, compiler, source) + ".so");
+        return build(source.getFileName().toString().replace(".cu", ""), "#include \"host_cuda.hpp\"\n#include \""
+                + source + "\"\n#include \"host_exports.hpp\"\nOCTET_KERNELS(" + kernels + ")\nOCTET_EXPORTS\n",
+                source.getParent(), OPTIONS);
+    }
+
+    /**
+     * {@return a library, built unless it is there already}
+     *
+     * @param name what its file is to be called
+     * @param program C++
+     * @param sources the folder of the kernels that it includes
+     * @param options for the compiler
+     */
+    static Path build(String name, String program, Path sources, List<String> options) throws IOException {
+        Path compiler = COMPILER.orElseThrow(() -> new IllegalStateException(unavailable().orElseThrow()));
+        Path library = OUTPUT.resolve(name + "-" + hash(program + options, compiler, sources) + ".so");
         if (Files.exists(library)) {
             return library;
         }
         Files.createDirectories(OUTPUT);
-        Path text = OUTPUT.resolve(name + ".cpp");
+        Path text = Files.createTempFile(OUTPUT, name, ".cpp");
         Files.writeString(text, program);
         Path unfinished = Files.createTempFile(OUTPUT, name, ".so");
         List<String> command = new ArrayList<>(List.of(compiler.toString()));
-        command.addAll(OPTIONS);
-        command.addAll(List.of("-I" + SUPPORT, "-o", unfinished.toString(), text.toString(), "-ldl"));
+        command.addAll(options);
+        command.addAll(List.of("-I" + SUPPORT, "-I" + sources, "-o", unfinished.toString(), text.toString(), "-ldl"));
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         try {
@@ -120,14 +131,15 @@ final class HostBuild {
             throw new IllegalStateException(e);
         }
         Files.move(unfinished, library, StandardCopyOption.ATOMIC_MOVE);
+        Files.delete(text);
         return library;
     }
 
-    private static String hash(String program, Path compiler, Path source) throws IOException {
+    private static String hash(String program, Path compiler, Path sources) throws IOException {
         try {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            digest.update((program + compiler + OPTIONS).getBytes(StandardCharsets.UTF_8));
-            for (Path folder : List.of(SUPPORT, source.getParent())) {
+            digest.update((program + compiler).getBytes(StandardCharsets.UTF_8));
+            for (Path folder : List.of(SUPPORT, sources)) {
                 try (Stream<Path> files = Files.list(folder)) {
                     for (Path file : files.filter(Files::isRegularFile).sorted().toList()) {
                         digest.update(Files.readAllBytes(file));

@@ -1,0 +1,30 @@
+package dev.octet.fp8.cuda;
+
+import dev.octet.cuda.TensorMap;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A launch of {@code fp8_gemm_hopper.cu} but for the GPU: what {@link HopperGemm} prepares, and a GPU or an emulation
+ * runs.
+ *
+ * @param choice the variant, the grid and the cluster
+ * @param maps tensor maps of left, right, the scales of left's and of right's rows, and D; null where the variant has
+ *     no use for one
+ * @param arguments the struct {@code GemmArguments}
+ */
+record HopperLaunch(HopperModel.Choice choice, List<@Nullable Map> maps, MemorySegment arguments) {
+    /** Bytes of {@code GemmArguments}. */
+    static final int ARGUMENT_BYTES = 160;
+    /** Parameters of the kernel that are maps. */
+    static final int MAPS = 5;
+
+    /**
+     * A tensor map before it is encoded.
+     *
+     * @param layout extents, strides, box and swizzle
+     * @param address of the first element
+     */
+    record Map(TensorMap.Layout layout, long address) {}
+}

@@ -1,0 +1,221 @@
+package dev.octet.fp8.cuda;
+
+import dev.octet.fp8.cuda.HopperVariant.Share;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Predicts how long a product takes on a Hopper GPU with each variant of {@code fp8_gemm_hopper.cu}, and chooses the
+ * fastest. A multiprocessor takes as long for a block of K as its busiest part: tensor cores, shared memory, the
+ * promotion's instructions, the way from the second-level cache. The GPU takes as long as its busiest: those, device
+ * memory, the second-level cache, or the power that lets the clock fall. The page of the module derives the figures.
+ */
+final class HopperModel {
+    /** Tokens a block of scales along K has, and products a tensor core's clock: 64 x 128 x 128 in 256. */
+    private static final double TENSOR_ROWS = 2.0;
+    private static final double SHARED_BYTES = 128;
+    private static final double L2_BYTES = 64;
+    /** Wait, issue, drain of a warpgroup's wgmma, which its own promotion does not overlap. */
+    private static final double DRAIN = 90;
+    /** From a tile's first load to its first wgmma. */
+    private static final double FILL = 1100;
+    private static final double EPILOGUE = 500;
+    /** Two barriers of a cluster, and reading the others' parts. */
+    private static final double ADD_PARTS = 1500;
+    private static final double LAUNCH_US = 2.5;
+
+    /**
+     * A GPU.
+     *
+     * @param multiprocessors how many
+     * @param ghz the clock while nothing limits it
+     * @param memory bytes a microsecond of device memory that a copy reaches
+     * @param l2 bytes a microsecond of the second-level cache
+     * @param power floating-point operations a microsecond that its power allows with FP8
+     */
+    record Gpu(int multiprocessors, double ghz, double memory, double l2, double power) {
+        /** 4.3 TB/s seen in copies; the rest as on an H800, where DeepGEMM reports up to 1,550 TFLOP/s. */
+        static final Gpu H200 = new Gpu(132, 1.755, 4.2e6, 5.5e6, 1.5e9);
+        static final Gpu H800 = new Gpu(132, 1.755, 3.0e6, 5.5e6, 1.5e9);
+
+        Gpu withMultiprocessors(int count) {
+            return new Gpu(count, ghz, memory, l2, power);
+        }
+    }
+
+    /**
+     * What is to be multiplied.
+     *
+     * @param rows tokens of each group; one group is a plain product
+     * @param channels columns of D
+     * @param depth K
+     * @param aVector whether A has a scale for each row, else for each 128
+     * @param bVector the same for B
+     * @param aE5m2 whether A is E5M2
+     * @param bE5m2 whether B is
+     * @param outF32 whether D is FP32, else BF16
+     */
+    record Work(long[] rows, int channels, int depth, boolean aVector, boolean bVector, boolean aE5m2, boolean bE5m2,
+            boolean outF32) {
+        static Work dense(long tokens, int channels, int depth) {
+            return new Work(new long[] {tokens}, channels, depth, true, false, false, false, false);
+        }
+
+        long tokens() {
+            long sum = 0;
+            for (long r : rows) {
+                sum += r;
+            }
+            return sum;
+        }
+
+        double flop() {
+            return 2.0 * tokens() * channels * depth;
+        }
+
+        /** {@return bytes of A, the groups' B that are needed, and D} */
+        double bytes() {
+            int used = 0;
+            for (long r : rows) {
+                used += r > 0 ? 1 : 0;
+            }
+            return (double) tokens() * depth * (1 + 4.0 / 128) + (double) used * channels * depth
+                    + (double) tokens() * channels * (outF32 ? 4 : 2);
+        }
+    }
+
+    /**
+     * A variant, how it is launched, and what is expected of it.
+     *
+     * @param variant how the kernel is compiled
+     * @param parts blocks that share K
+     * @param band tiles of tokens that are walked before the next tile of channels
+     * @param clusters how many are launched; blocks, where there are none
+     * @param micros predicted time in microseconds
+     * @param limit the part that sets it
+     */
+    record Choice(HopperVariant variant, int parts, int band, int clusters, double micros, String limit) {
+        int clusterBlocks() {
+            return variant.split() ? parts : variant.cluster();
+        }
+
+        int grid() {
+            return clusters * clusterBlocks();
+        }
+    }
+
+    private HopperModel() {}
+
+    /** {@return tiles of a product, those of a cluster counted once} */
+    static long tiles(HopperVariant v, Work w) {
+        long sum = 0;
+        for (long rows : w.rows) {
+            sum += Math.ceilDiv(rows, (long) v.tokenSpan()) * Math.ceilDiv(w.channels, v.channelSpan());
+        }
+        return sum;
+    }
+
+    /** {@return the prediction for one variant} */
+    static Choice estimate(HopperVariant v, int parts, Work w, Gpu gpu) {
+        int slabs = v.rows() / 64;
+        int blocks = Math.ceilDiv(Math.ceilDiv(w.depth, HopperVariant.DEPTH), parts);
+        double tensor = TENSOR_ROWS * v.cols() * slabs;
+        double tile = (v.rows() + v.cols()) * (double) HopperVariant.DEPTH;
+        double shared = (tile + slabs * (64 + v.cols()) * (double) HopperVariant.DEPTH) / SHARED_BYTES;
+        double promotion = v.cols() / 2.0 * (v.rightVector() ? 2 : 1);
+        double issue = slabs * (promotion + 40);
+        double chain = v.overlap() ? tensor : slabs / 2.0 * (TENSOR_ROWS * v.cols() + promotion + DRAIN);
+        double fetched = HopperVariant.DEPTH * (v.rows() / (v.share() == Share.LEFT ? 2.0 : 1)
+                + v.cols() / (v.share() == Share.RIGHT ? 2.0 : 1));
+        double period = Math.max(Math.max(tensor, shared), Math.max(Math.max(issue, chain), fetched / L2_BYTES));
+        double epilogue = EPILOGUE + v.rows() * (double) v.cols() * v.outBytes() / 96 + (parts > 1 ? ADD_PARTS : 0);
+
+        long tiles = tiles(v, w);
+        int clusterBlocks = parts > 1 ? parts : v.cluster();
+        long room = Math.max(1, gpu.multiprocessors / clusterBlocks);
+        long rounds = Math.ceilDiv(tiles, room);
+        double compute = (FILL + rounds * (blocks * period + epilogue)) / (gpu.ghz * 1000);
+        double executed = (double) tiles * v.cluster() * v.rows() * v.cols() * 2.0 * w.depth;
+        double l2 = (double) tiles * clusterBlocks * blocks * fetched / gpu.l2;
+        double memory = w.bytes() / gpu.memory;
+        double power = executed / gpu.power;
+
+        double most = Math.max(Math.max(compute, l2), Math.max(memory, power));
+        String limit = most == memory ? "device memory" : most == power ? "power" : most == l2 ? "second-level cache"
+                : period == tensor ? "tensor cores" : period == shared ? "shared memory" : "promotion";
+        int clusters = (int) (v.split() ? tiles : Math.min(tiles, room));
+        return new Choice(v, parts, band(v, w, gpu), clusters, LAUNCH_US + most, limit);
+    }
+
+    /**
+     * Blocks that run at the same time read {@code band} tiles of tokens and {@code blocks / band} tiles of channels;
+     * of 8 and 16 the one with fewer bytes.
+     */
+    private static int band(HopperVariant v, Work w, Gpu gpu) {
+        long most = 0;
+        for (long r : w.rows) {
+            most = Math.max(most, Math.ceilDiv(r, (long) v.tokenSpan()));
+        }
+        int running = Math.max(1, gpu.multiprocessors / v.cluster());
+        long narrow = 8L * v.tokenSpan() + Math.ceilDiv(running, 8) * (long) v.channelSpan();
+        long wide = 16L * v.tokenSpan() + Math.ceilDiv(running, 16) * (long) v.channelSpan();
+        return most > 8 && wide < narrow ? 16 : 8;
+    }
+
+    /** {@return what is predicted to be fastest; the same for the same arguments} */
+    static Choice choose(Work w, Gpu gpu) {
+        Choice best = null;
+        for (Choice c : candidates(w, gpu)) {
+            if (best == null || c.micros < best.micros) {
+                best = c;
+            }
+        }
+        if (best == null) {
+            throw new IllegalArgumentException("nothing to multiply");
+        }
+        return best;
+    }
+
+    /** {@return the predictions for all variants that fit, plain ones first} */
+    static List<Choice> candidates(Work w, Gpu gpu) {
+        List<Choice> all = new ArrayList<>();
+        if (w.aVector) {
+            int blocks = Math.ceilDiv(w.depth, HopperVariant.DEPTH);
+            for (int cols : new int[] {16, 32, 64, 128}) {
+                for (Share share : new Share[] {Share.NONE, Share.RIGHT}) {
+                    all.add(estimate(swapped(w, cols, share, false), 1, w, gpu));
+                }
+                HopperVariant split = swapped(w, cols, Share.NONE, true);
+                long tiles = tiles(split, w);
+                for (int parts = 2; parts <= 8 && w.rows.length == 1; parts++) {
+                    // More blocks than run at a time would wait for a whole round.
+                    if (parts <= blocks && tiles * parts <= gpu.multiprocessors) {
+                        all.add(estimate(split, parts, w, gpu));
+                    }
+                }
+            }
+        }
+        int[] widths = w.aVector && !w.bVector ? new int[] {128, 96, 112, 160, 192} : new int[] {128};
+        for (int cols : widths) {
+            for (Share share : Share.values()) {
+                all.add(estimate(wide(w, 128, cols, share), 1, w, gpu));
+            }
+        }
+        if (w.aVector && !w.bVector && !w.outF32) {
+            for (Share share : Share.values()) {
+                all.add(estimate(wide(w, 256, 128, share), 1, w, gpu));
+            }
+        }
+        return all;
+    }
+
+    private static HopperVariant wide(Work w, int rows, int cols, Share share) {
+        return new HopperVariant(rows, cols, false, share, false, false, w.aVector, w.bVector, w.aE5m2, w.bE5m2,
+                w.outF32);
+    }
+
+    private static HopperVariant swapped(Work w, int cols, Share share, boolean split) {
+        return new HopperVariant(128, cols, true, share, split, false, w.bVector, w.aVector, w.bE5m2, w.aE5m2,
+                w.outF32);
+    }
+}
