@@ -13,7 +13,7 @@
  *            broadcast. Tiles of 6 (and 4) rows by 64 dimensions
  */
 #define SUFFIX avx512bf16
-#include "tiles_avx512.h"
+#include "avx512.h"
 
 enum { ROW_BYTES = 2 * MAX_DIMS }; /* from one key of a group to the next */
 
@@ -32,18 +32,10 @@ static const float ONES[CHUNK] = {[0 ... CHUNK - 1] = 1};
 
 /* -------------------------------------------------------------------------------------------------------------- keys */
 
-/* A code of E4M3 without its sign, as the upper and the lower byte of BF16. */
-#define NORMAL(m) ((((m) >> 3) + 120) << 7 | ((m) & 7) << 4)
-#define BITS(m) ((m) == 0 ? 0 : (m) == 1 ? 118 << 7 : (m) < 4 ? 119 << 7 | ((m) & 1) << 6 \
-        : (m) < 8 ? 120 << 7 | ((m) & 3) << 5 : (m) == 127 ? 0x7fc0 : NORMAL(m))
-#define EIGHT(f, m) f(m), f(m + 1), f(m + 2), f(m + 3), f(m + 4), f(m + 5), f(m + 6), f(m + 7)
-#define ALL(f) EIGHT(f, 0), EIGHT(f, 8), EIGHT(f, 16), EIGHT(f, 24), EIGHT(f, 32), EIGHT(f, 40), EIGHT(f, 48), \
-        EIGHT(f, 56), EIGHT(f, 64), EIGHT(f, 72), EIGHT(f, 80), EIGHT(f, 88), EIGHT(f, 96), EIGHT(f, 104), \
-        EIGHT(f, 112), EIGHT(f, 120)
-#define HIGH_BYTE(m) BITS(m) >> 8
-#define LOW_BYTE(m) BITS(m) & 0xff
-static const uint8_t HIGH[128] __attribute__((aligned(64))) = {ALL(HIGH_BYTE)};
-static const uint8_t LOW[128] __attribute__((aligned(64))) = {ALL(LOW_BYTE)};
+#define HIGH_BYTE(m) E4M3_BF16(m) >> 8
+#define LOW_BYTE(m) E4M3_BF16(m) & 0xff
+static const uint8_t HIGH[128] __attribute__((aligned(64))) = {E4M3_CODES(HIGH_BYTE)};
+static const uint8_t LOW[128] __attribute__((aligned(64))) = {E4M3_CODES(LOW_BYTE)};
 
 /** Codes of E4M3 as BF16, without their scale. */
 INLINE void decode_codes(const uint8_t *from, int64_t n, uint16_t *to) {
@@ -394,4 +386,4 @@ static void pack_rows(const struct octet_mla_call *c, float (*x)[MAX_DIMS], int 
     }
 }
 
-#include "decode_avx512.h"
+#include "decode.h"

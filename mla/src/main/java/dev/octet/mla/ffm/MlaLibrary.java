@@ -15,7 +15,7 @@ final class MlaLibrary {
     private static final int ABI = 1;
     private static final NativeLibrary LIBRARY = NativeLibrary.open(MlaLibrary.class, "mla", ABI);
     private static final @Nullable InstructionSet LEVEL =
-            LIBRARY.best(InstructionSet.AVX512_BF16).orElse(null);
+            LIBRARY.best(InstructionSet.AVX512, InstructionSet.AVX512_BF16).orElse(null);
 
     private MlaLibrary() {}
 

@@ -1,4 +1,4 @@
-/* What both kinds of AVX-512 kernels have in common, before their tiles. */
+/* What both kinds of AVX-512 kernels begin with. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -16,6 +16,13 @@ enum {
     MAX_BLOCKS = MAX_DIMS / BLOCK,
     MAX_ROWS = 128
 };
+
+/* A code of E4M3 without its sign in BF16, which holds all of them; and a table of something of each. */
+#define E4M3_BF16(m) ((m) == 0 ? 0 : (m) == 1 ? 118 << 7 : (m) < 4 ? 119 << 7 | ((m) & 1) << 6                         \
+        : (m) < 8 ? 120 << 7 | ((m) & 3) << 5 : (m) == 127 ? 0x7fc0 : (((m) >> 3) + 120) << 7 | ((m) & 7) << 4)
+#define E4M3_8(f, m) f(m), f(m + 1), f(m + 2), f(m + 3), f(m + 4), f(m + 5), f(m + 6), f(m + 7)
+#define E4M3_32(f, m) E4M3_8(f, m), E4M3_8(f, m + 8), E4M3_8(f, m + 16), E4M3_8(f, m + 24)
+#define E4M3_CODES(f) E4M3_32(f, 0), E4M3_32(f, 32), E4M3_32(f, 64), E4M3_32(f, 96)
 
 /** Records that are needed soon. */
 struct ahead {
