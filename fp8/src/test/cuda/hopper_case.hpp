@@ -52,7 +52,8 @@ struct HopperArguments {
     const void *addend = nullptr, *bias = nullptr;
     long long ldd = 0, addendStride = 0, scaleRow = 0, scaleGroup = 0, otherScaleRow = 0;
     int tokens = 0, channels = 0, depth = 0, groups = 1, band = 8, scaleStep = 1, otherScaleStep = 1, vectorStep = 1;
-    int addendBf16 = 0, biasBf16 = 0, silu = 0, tmaStore = 0, alignedOutput = 0, keepLeft = 1, keepRight = 1, reserved = 0;
+    int addendBf16 = 0, biasBf16 = 0, silu = 0, tmaStore = 0, alignedOutput = 0, keepLeft = 1, keepRight = 1, tabled = 0;
+    int table[512] = {};
 };
 
 /// Operands in memory. Scales of rows: [K / 128][rows], the columns scaleStride floats apart. Scales of blocks:

@@ -58,6 +58,10 @@ final class CudaGemm {
         if (d.shape().elements() == 0) {
             return;
         }
+        if (HopperGemm.launched(launcher, a, b, d, epilogue)) {
+            fence(a, b, d, epilogue);
+            return;
+        }
         CudaGemm g = new CudaGemm(launcher);
         g.begin(a, b, d, epilogue.addend(), epilogue.bias(), epilogue.activation());
         g.add(a.codes().address(), a.scales().address(), b, d.address(), 0, address(epilogue.addend()), a.rows(),
@@ -83,6 +87,10 @@ final class CudaGemm {
 
     static void grouped(Launcher launcher, ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d) {
         if (d.shape().elements() == 0) {
+            return;
+        }
+        if (HopperGemm.launched(launcher, a, begins, ends, b, d)) {
+            fence(a, b, d, null);
             return;
         }
         CudaGemm g = new CudaGemm(launcher);

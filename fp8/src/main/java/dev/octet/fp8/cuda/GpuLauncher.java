@@ -7,11 +7,14 @@ import dev.octet.cuda.CudaDevice;
 import dev.octet.cuda.CudaStream;
 import dev.octet.cuda.DeviceBuffer;
 import dev.octet.cuda.KernelLaunch;
+import dev.octet.cuda.TensorMap;
 import java.lang.foreign.MemorySegment;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,8 +33,16 @@ final class GpuLauncher implements Launcher {
     /** A stream's launches follow each other, so that one scratch is enough for each; a stream that is gone needs none. */
     private final Map<CudaStream, DeviceBuffer> scratch = new WeakHashMap<>();
 
+    private final ThreadLocal<Map<HopperVariant, KernelLaunch>> hopperKernels = ThreadLocal.withInitial(HashMap::new);
+    private final ThreadLocal<TensorMap[]> maps = ThreadLocal.withInitial(() -> Stream.generate(TensorMap::new)
+            .limit(HopperLaunch.MAPS).toArray(TensorMap[]::new));
+    private final Optional<HopperModel.Gpu> hopper;
+
     private GpuLauncher(CudaDevice gpu) {
         this.gpu = gpu;
+        HopperModel.Gpu like = gpu.name().contains("H200") ? HopperModel.Gpu.H200 : HopperModel.Gpu.H800;
+        hopper = gpu.capability().equals(ComputeCapability.HOPPER)
+                ? Optional.of(like.withMultiprocessors(gpu.multiprocessors())) : Optional.empty();
     }
 
     /** {@return why there is no GPU to launch on, or nothing} */
@@ -71,6 +82,28 @@ final class GpuLauncher implements Launcher {
             mine[kernel.ordinal()] = launch;
         }
         launch.grid((int) blocks).setStruct(0, parameters).launch();
+    }
+
+    @Override
+    public Optional<HopperModel.Gpu> hopper() {
+        return hopper;
+    }
+
+    @Override
+    public void launch(HopperLaunch launch) {
+        HopperModel.Choice choice = launch.choice();
+        HopperVariant v = choice.variant();
+        KernelLaunch kernel = hopperKernels.get().computeIfAbsent(v, w ->
+                gpu.kernel(Fp8KernelCatalog.source(w), Fp8KernelCatalog.HOPPER_KERNEL).prepare()
+                        .block(HopperVariant.THREADS).dynamicShared(w.sharedBytes()));
+        TensorMap[] mine = maps.get();
+        for (int i = 0; i < HopperLaunch.MAPS; i++) {
+            HopperLaunch.Map map = launch.maps().get(i);
+            // A map that the variant has no use for is any.
+            kernel.setTensorMap(i, map == null ? mine[0] : mine[i].encode(gpu, map.layout(), map.address()));
+        }
+        kernel.setStruct(HopperLaunch.MAPS, launch.arguments()).grid(choice.grid())
+                .cluster(choice.clusterBlocks(), 1, 1).launch();
     }
 
     @Override

@@ -53,6 +53,9 @@ final class HopperGemm {
         if (Math.max(Math.max(a.rows(), b0.rows()), a.columns()) > Integer.MAX_VALUE - 1024) {
             return Optional.of("an extent is above 2^31 - 1025");
         }
+        if (b.size() > HopperLaunch.MOST_GROUPS) {
+            return Optional.of("more than " + HopperLaunch.MOST_GROUPS + " groups");
+        }
         String wrong = operand("A", a);
         for (int g = 0; g < b.size() && wrong == null; g++) {
             wrong = operand("B", b.get(g));
@@ -79,7 +82,8 @@ final class HopperGemm {
         if (codes.stride(1) != 1 && codes.dim(1) > 1) {
             return name + " is not contiguous along K";
         }
-        if (codes.address() % 16 != 0 || codes.dim(0) > 1 && (codes.stride(0) % 16 != 0 || codes.stride(0) < codes.dim(1))) {
+        if (codes.address() % 16 != 0
+                || codes.dim(0) > 1 && (codes.stride(0) % 16 != 0 || codes.stride(0) < codes.dim(1))) {
             return name + "'s rows do not begin at multiples of 16 bytes";
         }
         Tensor scales = t.scales();
@@ -126,6 +130,31 @@ final class HopperGemm {
 
     // ---------------------------------------------------------------------------------------------- launches
 
+    /** {@return whether the launcher has a Hopper GPU and this product was launched there} */
+    static boolean launched(Launcher launcher, ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue) {
+        Optional<Gpu> gpu = launcher.hopper();
+        if (gpu.isEmpty() || refusal(a, List.of(b), d, epilogue).isPresent()) {
+            return false;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            launcher.launch(dense(arena, gpu.get(), a, b, d, epilogue));
+        }
+        return true;
+    }
+
+    /** {@return whether the launcher has a Hopper GPU and these products were launched there} */
+    static boolean launched(Launcher launcher, ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b,
+            Tensor d) {
+        Optional<Gpu> gpu = launcher.hopper();
+        if (gpu.isEmpty() || Arrays.equals(begins, ends) || refusal(a, b, d, Epilogue.NONE).isPresent()) {
+            return false;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            launcher.launch(grouped(arena, gpu.get(), a, begins, ends, b, d));
+        }
+        return true;
+    }
+
     /** {@return what the model needs to know} */
     static Work work(ScaledTensor a, ScaledTensor b, Tensor d, long[] rows) {
         return new Work(rows, Math.toIntExact(b.rows()), Math.toIntExact(a.columns()), vector(a), vector(b),
@@ -139,7 +168,7 @@ final class HopperGemm {
      */
     static HopperLaunch dense(Arena arena, Gpu gpu, ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue) {
         Choice choice = HopperModel.choose(work(a, b, d, new long[] {a.rows()}), gpu);
-        return prepare(arena, choice, a, List.of(b), d, epilogue, 0, 0);
+        return prepare(arena, choice, a, List.of(b), d, epilogue, null, null);
     }
 
     /**
@@ -148,22 +177,20 @@ final class HopperGemm {
      * @param arena what the arguments are allocated in
      * @param begins the first token of each group
      * @param ends one past the last
-     * @param beginsAddress the address of the same, as ints, where the kernel reads them
-     * @param endsAddress likewise
      */
     static HopperLaunch grouped(Arena arena, Gpu gpu, ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b,
-            Tensor d, long beginsAddress, long endsAddress) {
+            Tensor d) {
         long[] rows = new long[begins.length];
         for (int g = 0; g < rows.length; g++) {
             rows[g] = ends[g] - begins[g];
         }
         Choice choice = HopperModel.choose(work(a, b.getFirst(), d, rows), gpu);
-        return prepare(arena, choice, a, b, d, Epilogue.NONE, beginsAddress, endsAddress);
+        return prepare(arena, choice, a, b, d, Epilogue.NONE, begins, ends);
     }
 
     /** {@return the launch of a given variant} */
     static HopperLaunch prepare(Arena arena, Choice choice, ScaledTensor a, List<ScaledTensor> groups, Tensor d,
-            Epilogue epilogue, long begins, long ends) {
+            Epilogue epilogue, long @Nullable [] begins, long @Nullable [] ends) {
         HopperVariant v = choice.variant();
         ScaledTensor b = groups.getFirst();
         boolean alone = groups.size() == 1;
@@ -183,8 +210,6 @@ final class HopperGemm {
                 d.address());
 
         MemorySegment p = arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8);
-        setLong(p, 0, begins);
-        setLong(p, 8, ends);
         // Where only one operand has blocks, its scales are the first; where both have, left's are.
         ScaledTensor first = vector(a) ? b : vector(b) || !v.swapped() ? a : b;
         ScaledTensor second = first == a ? b : a;
@@ -225,6 +250,13 @@ final class HopperGemm {
         boolean once = a.rows() <= v.tokenTile();
         setInt(p, 148, v.swapped() && once ? 0 : 1);
         setInt(p, 152, !v.swapped() && once ? 0 : 1);
+        if (begins != null && ends != null) {
+            setInt(p, 156, 1);
+            for (int g = 0; g < begins.length; g++) {
+                setInt(p, 160 + 4L * g, Math.toIntExact(begins[g]));
+                setInt(p, 160 + 4L * (HopperLaunch.MOST_GROUPS + g), Math.toIntExact(ends[g]));
+            }
+        }
         return v.swapped() ? new HopperLaunch(choice, Arrays.asList(mapB, mapA, scalesB, scalesA, mapD), p)
                 : new HopperLaunch(choice, Arrays.asList(mapA, mapB, scalesA, scalesB, mapD), p);
     }

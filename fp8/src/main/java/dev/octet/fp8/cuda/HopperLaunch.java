@@ -15,8 +15,10 @@ import org.jspecify.annotations.Nullable;
  * @param arguments the struct {@code GemmArguments}
  */
 record HopperLaunch(HopperModel.Choice choice, List<@Nullable Map> maps, MemorySegment arguments) {
+    /** Groups that a launch passes by value. */
+    static final int MOST_GROUPS = 256;
     /** Bytes of {@code GemmArguments}. */
-    static final int ARGUMENT_BYTES = 160;
+    static final int ARGUMENT_BYTES = 160 + 2 * 4 * MOST_GROUPS;
     /** Parameters of the kernel that are maps. */
     static final int MAPS = 5;
 

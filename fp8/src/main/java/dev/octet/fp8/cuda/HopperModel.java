@@ -2,7 +2,10 @@ package dev.octet.fp8.cuda;
 
 import dev.octet.fp8.cuda.HopperVariant.Share;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Set;
 
 /**
  * Predicts how long a product takes on a Hopper GPU with each variant of {@code fp8_gemm_hopper.cu}, and chooses the
@@ -11,15 +14,17 @@ import java.util.List;
  * memory, the second-level cache, or the power that lets the clock fall. The page of the module derives the figures.
  */
 final class HopperModel {
-    /** Tokens a block of scales along K has, and products a tensor core's clock: 64 x 128 x 128 in 256. */
-    private static final double TENSOR_ROWS = 2.0;
+    /** Cycles of m64nNk128 for each of N: 8192 floating-point operations a cycle. */
+    private static final double TENSOR_CYCLES = 2;
+    /** Bytes a cycle: of shared memory; and from the second-level cache, for each multiprocessor. */
     private static final double SHARED_BYTES = 128;
     private static final double L2_BYTES = 64;
     /** Wait, issue, drain of a warpgroup's wgmma, which its own promotion does not overlap. */
     private static final double DRAIN = 90;
     /** From a tile's first load to its first wgmma. */
     private static final double FILL = 1100;
-    private static final double EPILOGUE = 500;
+    /** Of a tile, beside what its bytes take; tensor cores wait meanwhile. */
+    private static final double EPILOGUE = 800;
     /** Two barriers of a cluster, and reading the others' parts. */
     private static final double ADD_PARTS = 1500;
     private static final double LAUNCH_US = 2.5;
@@ -35,8 +40,8 @@ final class HopperModel {
      */
     record Gpu(int multiprocessors, double ghz, double memory, double l2, double power) {
         /** 4.3 TB/s seen in copies; the rest as on an H800, where DeepGEMM reports up to 1,550 TFLOP/s. */
-        static final Gpu H200 = new Gpu(132, 1.755, 4.2e6, 5.5e6, 1.5e9);
-        static final Gpu H800 = new Gpu(132, 1.755, 3.0e6, 5.5e6, 1.5e9);
+        static final Gpu H200 = new Gpu(132, 1.755, 4.2e6, 7.0e6, 1.5e9);
+        static final Gpu H800 = new Gpu(132, 1.755, 3.0e6, 7.0e6, 1.5e9);
 
         Gpu withMultiprocessors(int count) {
             return new Gpu(count, ghz, memory, l2, power);
@@ -119,16 +124,16 @@ final class HopperModel {
     static Choice estimate(HopperVariant v, int parts, Work w, Gpu gpu) {
         int slabs = v.rows() / 64;
         int blocks = Math.ceilDiv(Math.ceilDiv(w.depth, HopperVariant.DEPTH), parts);
-        double tensor = TENSOR_ROWS * v.cols() * slabs;
+        double tensor = TENSOR_CYCLES * v.cols() * slabs;
         double tile = (v.rows() + v.cols()) * (double) HopperVariant.DEPTH;
         double shared = (tile + slabs * (64 + v.cols()) * (double) HopperVariant.DEPTH) / SHARED_BYTES;
         double promotion = v.cols() / 2.0 * (v.rightVector() ? 2 : 1);
         double issue = slabs * (promotion + 40);
-        double chain = v.overlap() ? tensor : slabs / 2.0 * (TENSOR_ROWS * v.cols() + promotion + DRAIN);
+        double chain = v.overlap() ? tensor : slabs / 2.0 * (TENSOR_CYCLES * v.cols() + promotion + DRAIN);
         double fetched = HopperVariant.DEPTH * (v.rows() / (v.share() == Share.LEFT ? 2.0 : 1)
                 + v.cols() / (v.share() == Share.RIGHT ? 2.0 : 1));
         double period = Math.max(Math.max(tensor, shared), Math.max(Math.max(issue, chain), fetched / L2_BYTES));
-        double epilogue = EPILOGUE + v.rows() * (double) v.cols() * v.outBytes() / 96 + (parts > 1 ? ADD_PARTS : 0);
+        double epilogue = EPILOGUE + v.rows() * (double) v.cols() * v.outBytes() / 64 + (parts > 1 ? ADD_PARTS : 0);
 
         long tiles = tiles(v, w);
         int clusterBlocks = parts > 1 ? parts : v.cluster();
@@ -207,6 +212,25 @@ final class HopperModel {
             }
         }
         return all;
+    }
+
+    /**
+     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, and a weight gradient; what a
+     * check of the build compiles}
+     */
+    static List<HopperVariant> usual() {
+        Set<HopperVariant> all = new LinkedHashSet<>();
+        int[][] shapes = {{2112, 7168}, {24576, 1536}, {32768, 512}, {7168, 16384}, {4096, 7168}, {7168, 2048}};
+        for (int[] s : shapes) {
+            for (long tokens : new long[] {1, 64, 128, 4096}) {
+                all.add(choose(Work.dense(tokens, s[0], s[1]), Gpu.H200).variant);
+            }
+        }
+        long[] masked = new long[32];
+        Arrays.fill(masked, 20);
+        all.add(choose(new Work(masked, 4096, 7168, true, false, false, false, false), Gpu.H200).variant);
+        all.add(choose(new Work(new long[] {4096}, 4096, 7168, true, true, false, false, true), Gpu.H200).variant);
+        return List.copyOf(all);
     }
 
     private static HopperVariant wide(Work w, int rows, int cols, Share share) {

@@ -34,9 +34,12 @@ OCTET_DEVICE void wgmma(float (&d)[OCTET_COLS / 2], unsigned long long left, uns
 #include "fp8_hopper.cuh"
 #endif
 
+// Groups that a launch can pass by value.
+static constexpr int TABLE = 256;
+
 /** What a launch passes beside the tensor maps. The host fills it field by field; 8-byte fields first. */
 struct GemmArguments {
-    const int* begins;             // first token of each group, or null: one group, all tokens
+    const int* begins;             // first token of each group, or null
     const int* ends;               // one past its last token
     const float* blockScales;      // of the operand with a scale for each 128 rows: [groups][rows / 128][K / 128]
     const float* otherBlockScales; // of right, where both have such scales
@@ -63,7 +66,8 @@ struct GemmArguments {
     int alignedOutput;             // D takes stores of 16 bytes (FP32) or 8 bytes (BF16) at multiples of 4 channels
     int keepLeft;                  // which operand stays in the second-level cache
     int keepRight;
-    int reserved;
+    int tabled;                    // groups are in the table; without it and begins, there is one group, all tokens
+    int table[2 * TABLE];          // first token of each group, then one past its last
 };
 
 static constexpr int ROWS = OCTET_ROWS;
@@ -134,8 +138,9 @@ struct Schedule {
         int channelTiles = (arguments.channels + CHANNEL_TILE * (CLUSTER_CHANNELS ? 2 : 1) - 1)
                 / (CHANNEL_TILE * (CLUSTER_CHANNELS ? 2 : 1));
         for (; group < arguments.groups; group++) {
-            int begin = arguments.begins ? arguments.begins[group] : 0;
-            int end = arguments.begins ? arguments.ends[group] : arguments.tokens;
+            int begin = arguments.begins ? arguments.begins[group] : arguments.tabled ? arguments.table[group] : 0;
+            int end = arguments.begins ? arguments.ends[group]
+                    : arguments.tabled ? arguments.table[TABLE + group] : arguments.tokens;
             int tokenTiles = (end - begin + TOKEN_TILE * (CLUSTER_TOKENS ? 2 : 1) - 1)
                     / (TOKEN_TILE * (CLUSTER_TOKENS ? 2 : 1));
             long long count = (long long) tokenTiles * channelTiles;
@@ -403,7 +408,7 @@ struct Multiplier {
 #pragma unroll
             for (int i = 0; i < COLS / 2; i++) {
                 float scale = s.left[2 * slab + ((i >> 1) & 1)] * s.right[(i >> 2) * 2 + (i & 1)];
-                total[i] = __builtin_fmaf(scale, partial[i], total[i]);
+                total[i] = fmaf(scale, partial[i], total[i]);
             }
         } else {
             float former0 = s.left[2 * slab] * s.right[0];
@@ -414,7 +419,7 @@ struct Multiplier {
             for (int i = 0; i < COLS / 2; i++) {
                 bool first = (i >> 2) * 8 < FORMER;
                 float scale = (i >> 1) & 1 ? (first ? former1 : latter1) : (first ? former0 : latter0);
-                total[i] = __builtin_fmaf(scale, partial[i], total[i]);
+                total[i] = fmaf(scale, partial[i], total[i]);
             }
         }
     }

@@ -22,7 +22,6 @@ import dev.octet.fp8.cuda.HopperVariant.Share;
 import dev.octet.fp8.reference.ExactResult;
 import dev.octet.fp8.reference.ReferenceGemm;
 import java.lang.foreign.Arena;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -132,7 +131,7 @@ class HopperGemmTest {
                 if (epilogue.addend() == out.d && timing != HopperEmulation.Timing.LAZY) {
                     continue; // it accumulates
                 }
-                HopperEmulation.run(HopperGemm.prepare(arena, choice, a, List.of(b), out.d, epilogue, 0, 0), timing,
+                HopperEmulation.run(HopperGemm.prepare(arena, choice, a, List.of(b), out.d, epilogue, null, null), timing,
                         seed++);
                 check(a, b, out.d, 0, epilogue, addend, choice.variant() + ", " + timing);
                 out.untouched(new long[] {0}, new long[] {a.rows()});
@@ -211,19 +210,14 @@ class HopperGemmTest {
         Output out = Output.of(DType.BF16, rows, 256, 0);
         assertTrue(HopperGemm.refusal(a, b, out.d, Epilogue.NONE).isEmpty());
         long[] counts = new long[groups];
-        int[] first = new int[groups];
-        int[] last = new int[groups];
         for (int g = 0; g < groups; g++) {
             counts[g] = ends[g] - begins[g];
-            first[g] = (int) begins[g];
-            last[g] = (int) ends[g];
         }
         Work w = HopperGemm.work(a, b.getFirst(), out.d, counts);
         Choice choice = HopperModel.estimate(variant(w, 128, cols, swapped, Share.NONE, false), 1, w, SMALL);
         try (Arena arena = Arena.ofConfined()) {
-            HopperEmulation.run(HopperGemm.prepare(arena, choice, a, b, out.d, Epilogue.NONE,
-                    arena.allocateFrom(ValueLayout.JAVA_INT, first).address(),
-                    arena.allocateFrom(ValueLayout.JAVA_INT, last).address()), HopperEmulation.Timing.RANDOM, 5);
+            HopperEmulation.run(HopperGemm.prepare(arena, choice, a, b, out.d, Epilogue.NONE, begins, ends),
+                    HopperEmulation.Timing.RANDOM, 5);
         }
         for (int g = 0; g < groups; g++) {
             if (counts[g] > 0) {
