@@ -152,7 +152,9 @@ final class CudaQuantizer {
 
     private static void source(MemorySegment p, ScaledTensor t, Turn as) {
         strides(p, t.codes(), as, t);
-        setInt(p, VECTORS, aligned(t.codes(), as, 8) && as.columns(t.codes()) % 8 == 0);
+        Granularity g = t.scaling().granularity();
+        boolean together = (as.turned() ? g.blockRows() : g.blockColumns()) > 1; // 8 neighbours have one scale
+        setInt(p, VECTORS, together && aligned(t.codes(), as, 8) && as.columns(t.codes()) % 8 == 0);
     }
 
     private static void strides(MemorySegment p, Tensor t, Turn as, @Nullable ScaledTensor scaled) {

@@ -116,7 +116,7 @@ __device__ __forceinline__ void load_vectors(const Source& s, const Pieces& at, 
     }
 }
 
-/// The same for codes with scales.
+/// The same for codes with scales, of which 8 neighbours have one.
 __device__ __forceinline__ void load_scaled_vectors(const Source& s, const Pieces& at, float (&x)[PASSES][8]) {
     Codec c = codec(s.type, true);
     uint2 raw[PASSES];
@@ -134,10 +134,6 @@ __device__ __forceinline__ void load_scaled_vectors(const Source& s, const Piece
     for (int i = 0; i < PASSES; i++) {
 #pragma unroll
         for (int j = 0; j < 8; j++) {
-            if (s.scaleColumnShift == 0 && j > 0 && at.inside(i)) {
-                scale[i] = load_scale(s.scales, (at.rowOf(i) >> s.scaleRowShift) * s.scaleRowStride
-                        + (at.columnOf(i) + j) * s.scaleColumnStride, s.scaleFormat);
-            }
             x[i][j] = __fmul_rn(decode(c, (j < 4 ? raw[i].x : raw[i].y) >> 8 * (j % 4) & 0xFF), scale[i]);
         }
     }
@@ -154,15 +150,38 @@ __device__ __forceinline__ void load_tile(const Source& s, const Pieces& at, flo
     } else if (s.vectors) {
         load_scaled_vectors(s, at, x);
     } else {
+        // One element after the other, in a loop that is not unrolled: else this rare path would be most of every
+        // kernel's code, and of the time that compiling takes.
         Codec c = codec(s.type, true);
 #pragma unroll
         for (int i = 0; i < PASSES; i++) {
 #pragma unroll
             for (int j = 0; j < 8; j++) {
+                x[i][j] = 0;
+            }
+        }
+#pragma unroll 1
+        for (int i = 0; i < PASSES; i++) {
+            float piece[8] = {};
+#pragma unroll 1
+            for (int j = 0; j < 8; j++) {
                 i64 row = at.rowOf(i), column = at.columnOf(i) + j;
-                x[i][j] = row >= at.rows || column >= at.columns ? 0
+                float one = row >= at.rows || column >= at.columns ? 0
                         : s.type > F16 ? load_scaled(s, c, row, column)
                         : load_float(s.data, row * s.rowStride + column * s.columnStride, s.type);
+                // All move down by one place, and after the last each is in its own. So it is with the pieces below.
+#pragma unroll
+                for (int k = 0; k < 7; k++) {
+                    piece[k] = piece[k + 1];
+                }
+                piece[7] = one;
+            }
+#pragma unroll
+            for (int k = 0; k < PASSES; k++) {
+#pragma unroll
+                for (int j = 0; j < 8; j++) {
+                    x[k][j] = k < PASSES - 1 ? x[(k + 1) % PASSES][j] : piece[j];
+                }
             }
         }
     }
@@ -233,11 +252,10 @@ __device__ __forceinline__ void store8(const QuantizeParameters& p, i64 row, i64
         *reinterpret_cast<uint2*>(at) = word;
         return;
     }
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-        if (column + j < p.columns) {
-            at[j * p.codesColumnStride] = u8((j < 4 ? word.x : word.y) >> 8 * (j % 4));
-        }
+    u64 rest = u64(word.y) << 32 | word.x;
+#pragma unroll 1
+    for (int j = 0; j < 8 && column + j < p.columns; j++) {
+        at[j * p.codesColumnStride] = u8(rest >> 8 * j);
     }
 }
 
@@ -541,6 +559,23 @@ octet_quantize_tensor(const __grid_constant__ QuantizeParameters p) {
     store_tile(p, at.row0, at.column0, at.row, at.column, words);
 }
 
+__device__ __forceinline__ void store_vector(const DequantizeParameters& p, i64 element, const float (&x)[8]) {
+    if (p.type == F32) {
+        float4* to = reinterpret_cast<float4*>(reinterpret_cast<float*>(p.target) + element);
+        to[0] = make_float4(x[0], x[1], x[2], x[3]);
+        to[1] = make_float4(x[4], x[5], x[6], x[7]);
+        return;
+    }
+    u32 words[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        words[j] = p.type == BF16 ? u32(float_to_bf16(x[2 * j])) | u32(float_to_bf16(x[2 * j + 1])) << 16
+                : u32(octet_float_to_half(x[2 * j])) | u32(octet_float_to_half(x[2 * j + 1])) << 16;
+    }
+    *reinterpret_cast<uint4*>(reinterpret_cast<u16*>(p.target) + element) =
+            make_uint4(words[0], words[1], words[2], words[3]);
+}
+
 /// code * scale in FP32, rounded once.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 octet_dequantize(const __grid_constant__ DequantizeParameters p) {
@@ -548,35 +583,33 @@ octet_dequantize(const __grid_constant__ DequantizeParameters p) {
     float x[PASSES][8];
     i64 column = at.column0 + at.column;
     load_tile(p.source, pieces(p.rows, p.columns, at), x);
+    if (p.vectors && column + 8 <= p.columns) {
 #pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            i64 row = at.row0 + at.row + i;
+            if (row < p.rows) {
+                store_vector(p, row * p.rowStride + column, x[i]);
+            }
+        }
+        return;
+    }
+    // As in load_tile, the other way round: the next is always in the first place.
+#pragma unroll 1
     for (int i = 0; i < PASSES; i++) {
         i64 row = at.row0 + at.row + i;
-        if (row >= p.rows || column >= p.columns) {
-            continue;
-        }
-        i64 element = row * p.rowStride + column * p.columnStride;
-        if (p.vectors && column + 8 <= p.columns) {
-            if (p.type == F32) {
-                float4* to = reinterpret_cast<float4*>(reinterpret_cast<float*>(p.target) + element);
-                to[0] = make_float4(x[i][0], x[i][1], x[i][2], x[i][3]);
-                to[1] = make_float4(x[i][4], x[i][5], x[i][6], x[i][7]);
-            } else {
-                u32 words[4];
+#pragma unroll 1
+        for (int j = 0; j < 8 && row < p.rows && column + j < p.columns; j++) {
+            store_float(p.target, row * p.rowStride + (column + j) * p.columnStride, p.type, x[0][0]);
 #pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    float low = x[i][2 * j], high = x[i][2 * j + 1];
-                    words[j] = p.type == BF16 ? u32(float_to_bf16(low)) | u32(float_to_bf16(high)) << 16
-                            : u32(octet_float_to_half(low)) | u32(octet_float_to_half(high)) << 16;
-                }
-                *reinterpret_cast<uint4*>(reinterpret_cast<u16*>(p.target) + element) =
-                        make_uint4(words[0], words[1], words[2], words[3]);
+            for (int k = 0; k < 7; k++) {
+                x[0][k] = x[0][k + 1];
             }
-        } else {
+        }
+#pragma unroll
+        for (int k = 0; k < PASSES - 1; k++) {
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                if (column + j < p.columns) {
-                    store_float(p.target, element + j * p.columnStride, p.type, x[i][j]);
-                }
+                x[k][j] = x[k + 1][j];
             }
         }
     }
