@@ -26,12 +26,12 @@ static void add_addend(const struct fp8_floats *c, int64_t m, int64_t n, float *
     int64_t from = m * c->row_stride + n * c->column_stride;
     int64_t step = c->column_stride;
     if (c->type == FP8_F32) {
-        const float *x = (const float *)c->at + from;
+        const fp8_float *x = (const fp8_float *)c->at + from;
         for (int64_t i = 0; i < count; i++) {
             row[i] += x[i * step];
         }
     } else {
-        const uint16_t *x = (const uint16_t *)c->at + from;
+        const fp8_half *x = (const fp8_half *)c->at + from;
         for (int64_t i = 0; i < count; i++) {
             row[i] += bf16_to_float(x[i * step]);
         }
@@ -57,7 +57,7 @@ static void finish_row(const struct fp8_gemm *g, int64_t m, int64_t n, float *re
     int64_t to = m * g->d.row_stride + n * g->d.column_stride;
     int64_t step = g->d.column_stride;
     if (g->d.type == FP8_F32) {
-        float *d = (float *)g->d.at + to;
+        fp8_float *d = (fp8_float *)g->d.at + to;
         if (step == 1) {
             memcpy(d, row, (size_t)count * sizeof(float));
         } else {
@@ -66,7 +66,7 @@ static void finish_row(const struct fp8_gemm *g, int64_t m, int64_t n, float *re
             }
         }
     } else {
-        uint16_t *d = (uint16_t *)g->d.at + to;
+        fp8_half *d = (fp8_half *)g->d.at + to;
         if (step == 1) {
             for (int64_t i = 0; i < count; i++) {
                 d[i] = bf16_of(row[i]);

@@ -10,6 +10,10 @@
 /* Changes with every change of the functions or of the structure below. */
 #define FP8_ABI 1
 
+/* Elements in a caller's memory, which may lie at any address. */
+typedef float fp8_float __attribute__((aligned(1)));
+typedef uint16_t fp8_half __attribute__((aligned(1)));
+
 enum { FP8_E4M3 = 0, FP8_E5M2 = 1 };
 enum { FP8_F32 = 0, FP8_BF16 = 1 };
 enum { FP8_BLOCK = 128 };
@@ -93,7 +97,7 @@ static inline uint32_t fp8_bits_of(float x) {
 static inline float fp8_scale(const struct fp8_operand *x, int64_t row, int64_t block) {
     int64_t at = (row >> x->scale_shift) * x->scale_row + block * x->scale_block;
     if (!x->e8m0) {
-        return ((const float *)x->scales)[at];
+        return ((const fp8_float *)x->scales)[at];
     }
     uint32_t e = ((const uint8_t *)x->scales)[at];
     return fp8_bits(e == 255 ? 0x7FC00000 : e == 0 ? 0x00400000 : e << 23);

@@ -41,6 +41,8 @@ static inline __attribute__((always_inline)) void decode(const uint8_t *codes, u
     out[0] = _mm256_blendv_epi8(y, z, special);
 }
 
+#define decode_shuffled decode
+
 static inline vec dot(vec sum, uvec a, uvec b) {
     return _mm256_fmadd_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), sum);
 }

@@ -41,6 +41,8 @@ static inline __attribute__((always_inline)) void decode(const uint8_t *codes, u
     out[0] = _mm512_mask_or_epi32(y, special, x, _mm512_set1_epi32(0x7F800000));
 }
 
+#define decode_shuffled decode
+
 static inline vec dot(vec sum, uvec a, uvec b) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
 }

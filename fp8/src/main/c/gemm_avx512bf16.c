@@ -59,16 +59,22 @@ static inline struct format format_of(int64_t format) {
     return f;
 }
 
-/* 64 codes to 2 x 32 BF16 in order. */
-static inline __attribute__((always_inline)) void decode(const uint8_t *codes, uvec *out, struct format f) {
-    __m512i x = _mm512_loadu_si512(codes);
-    /* Unpacking takes the lower or the upper half of each 128 bits: bring the halves where they are taken. */
-    x = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), x);
+/* 64 codes to 2 x 32 BF16, the lower and the upper eight of each 16. */
+static inline __attribute__((always_inline)) void decode64(__m512i x, uvec *out, struct format f) {
     __m512i high = _mm512_permutex2var_epi8(f.high0, x, f.high1);
     __m512i low = _mm512_permutex2var_epi8(f.low0, x, f.low1);
     high = _mm512_ternarylogic_epi32(high, x, _mm512_set1_epi8((char)0x80), 0xF8); /* high | x & 0x80 */
     out[0] = _mm512_unpacklo_epi8(low, high);
     out[1] = _mm512_unpackhi_epi8(low, high);
+}
+
+static inline __attribute__((always_inline)) void decode_shuffled(const uint8_t *codes, uvec *out, struct format f) {
+    decode64(_mm512_loadu_si512(codes), out, f);
+}
+
+static inline __attribute__((always_inline)) void decode(const uint8_t *codes, uvec *out, struct format f) {
+    __m512i x = _mm512_loadu_si512(codes);
+    decode64(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), x), out, f);
 }
 
 static inline vec dot(vec sum, uvec a, uvec b) {

@@ -51,19 +51,19 @@ static inline __m512 widen(__m256i x) {
 }
 
 static inline float element(const void *x, int64_t type, int64_t i) {
-    return type == FP8_F32 ? ((const float *)x)[i] : fp8_bits((uint32_t)((const uint16_t *)x)[i] << 16);
+    return type == FP8_F32 ? ((const fp8_float *)x)[i] : fp8_bits((uint32_t)((const fp8_half *)x)[i] << 16);
 }
 
 /* Largest magnitudes of 128 elements, by lanes: of 16 bits for BF16. */
 static inline __m512i maxima(const void *x, int64_t type, __m512i max) {
     if (type == FP8_BF16) {
-        const uint16_t *p = x;
+        const fp8_half *p = x;
         __m512i mask = _mm512_set1_epi16(0x7FFF);
         for (int i = 0; i < 128; i += 32) {
             max = _mm512_max_epu16(max, _mm512_and_si512(_mm512_loadu_si512(p + i), mask));
         }
     } else {
-        const float *p = x;
+        const fp8_float *p = x;
         __m512i mask = _mm512_set1_epi32(0x7FFFFFFF);
         for (int i = 0; i < 128; i += 16) {
             max = _mm512_max_epu32(max, _mm512_and_si512(_mm512_loadu_si512(p + i), mask));
@@ -74,9 +74,10 @@ static inline __m512i maxima(const void *x, int64_t type, __m512i max) {
 
 /* The bits of the largest as FP32; NaN comes after infinity after all else. */
 static inline uint32_t largest(__m512i max, int64_t type) {
-    if (type == FP8_BF16) { /* the odd lanes' lower halves do not matter beside their upper ones */
+    if (type == FP8_BF16) { /* two in each lane */
         __m512i even = _mm512_slli_epi32(max, 16);
-        return _mm512_reduce_max_epu32(_mm512_max_epu32(even, _mm512_and_si512(max, _mm512_set1_epi32((int32_t)0xFFFF0000))));
+        __m512i odd = _mm512_and_si512(max, _mm512_set1_epi32((int32_t)0xFFFF0000));
+        return _mm512_reduce_max_epu32(_mm512_max_epu32(even, odd));
     }
     return _mm512_reduce_max_epu32(max);
 }
@@ -94,7 +95,7 @@ static inline float scale(const struct fp8_quantize *q, const struct rounding *r
     if (q->e8m0) {
         ((uint8_t *)q->scales)[at] = (uint8_t)(s != s ? 0xFF : fp8_bits_of(s) >> 23);
     } else {
-        ((float *)q->scales)[at] = s != s ? fp8_bits(0x7FC00000) : s;
+        ((fp8_float *)q->scales)[at] = s != s ? fp8_bits(0x7FC00000) : s;
     }
     return 1 / s;
 }
@@ -109,8 +110,8 @@ static inline void encode128(const void *x, int64_t type, float factor, const st
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             int at = i + 16 * j;
-            __m512 y = type == FP8_BF16 ? widen(_mm256_loadu_si256((const __m256i *)((const uint16_t *)x + at)))
-                                        : _mm512_loadu_ps((const float *)x + at);
+            __m512 y = type == FP8_BF16 ? widen(_mm256_loadu_si256((const __m256i *)((const fp8_half *)x + at)))
+                                        : _mm512_loadu_ps((const fp8_float *)x + at);
             c[j] = round16(_mm512_mul_ps(y, f), r);
         }
         __m512i all = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(c[0]));

@@ -49,7 +49,8 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public String description() {
-        return Fp8Library.level().id() + ", " + CpuConfig.threads() + " threads";
+        return Fp8Library.level().id() + ", casts and dequantisation by " + other.name() + ", " + CpuConfig.threads()
+                + " threads";
     }
 
     @Override
