@@ -95,7 +95,7 @@ inline const char* prepare(const Variant& v, const HopperProduct& p, HopperMaps&
     int aVector = v.swapped ? v.rightVector : v.leftVector, bVector = v.swapped ? v.leftVector : v.rightVector;
     auto codes = [&](char* map, const Operand& o, int groups, int rows, bool shared) {
         uint64_t dims[] = {uint64_t(p.depth), uint64_t(o.rows), uint64_t(groups)};
-        uint64_t strides[] = {uint64_t(o.stride), uint64_t(groups > 1 ? o.groupStride : o.stride)};
+        uint64_t strides[] = {uint64_t(o.stride), uint64_t(groups > 1 ? o.groupStride : o.stride * o.rows)};
         uint32_t box[] = {128, uint32_t(shared ? rows / 2 : rows), 1};
         return encode(map, 1, 3, o.codes, dims, strides, box, 128);
     };

@@ -66,6 +66,9 @@ inline const char* encode(void* to, uint32_t element, uint32_t rank, void* base,
             if (strides[i - 1] % 16 || strides[i - 1] >= 1ull << 40) {
                 return "stride is not a multiple of 16 below 2^40";
             }
+            if (strides[i - 1] < (i > 1 ? strides[i - 2] * dims[i - 1] : dims[0] * element)) {
+                return "stride is shorter than what lies below it";
+            }
         }
     }
     if (box[0] * element % 16) {

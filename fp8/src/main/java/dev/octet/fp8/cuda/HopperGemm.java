@@ -274,7 +274,8 @@ final class HopperGemm {
         // A single row may have any stride, and a single group any distance.
         long pitch = t.rows() > 1 ? t.codes().stride(0) : (t.columns() + 15) / 16 * 16;
         return new HopperLaunch.Map(new Layout(Element.U8, new long[] {t.columns(), t.rows(), groups},
-                new long[] {pitch, groups > 1 ? apart : pitch}, new int[] {DEPTH, shared ? tile / 2 : tile, 1},
+                new long[] {pitch, groups > 1 ? apart : pitch * t.rows()},
+                new int[] {DEPTH, shared ? tile / 2 : tile, 1},
                 Swizzle.B128, Promotion.B256, false), t.codes().address());
     }
 

@@ -43,6 +43,18 @@ final class HopperModel {
         static final Gpu H200 = new Gpu(132, 1.755, 4.2e6, 7.0e6, 1.5e9);
         static final Gpu H800 = new Gpu(132, 1.755, 3.0e6, 7.0e6, 1.5e9);
 
+        /**
+         * {@return how many clusters run at a time} A cluster stays within a processing cluster of the chip, of which
+         * an SXM part with 132 multiprocessors is taken to have six with 16 and two with 18.
+         */
+        int clusters(int size) {
+            int parts = Math.max(1, multiprocessors / 16);
+            int each = multiprocessors / parts / 2 * 2;
+            int larger = (multiprocessors - each * parts) / 2;
+            return size == 1 ? multiprocessors
+                    : Math.max(1, (parts - larger) * (each / size) + larger * ((each + 2) / size));
+        }
+
         Gpu withMultiprocessors(int count) {
             return new Gpu(count, ghz, memory, l2, power);
         }
@@ -137,7 +149,7 @@ final class HopperModel {
 
         long tiles = tiles(v, w);
         int clusterBlocks = parts > 1 ? parts : v.cluster();
-        long room = Math.max(1, gpu.multiprocessors / clusterBlocks);
+        long room = gpu.clusters(clusterBlocks);
         long rounds = Math.ceilDiv(tiles, room);
         double compute = (FILL + rounds * (blocks * period + epilogue)) / (gpu.ghz * 1000);
         double executed = (double) tiles * v.cluster() * v.rows() * v.cols() * 2.0 * w.depth;
@@ -194,7 +206,7 @@ final class HopperModel {
                 long tiles = tiles(split, w);
                 for (int parts = 2; parts <= 8 && w.rows.length == 1; parts++) {
                     // More blocks than run at a time would wait for a whole round.
-                    if (parts <= blocks && tiles * parts <= gpu.multiprocessors) {
+                    if (parts <= blocks && tiles <= gpu.clusters(parts)) {
                         all.add(estimate(split, parts, w, gpu));
                     }
                 }
@@ -215,8 +227,8 @@ final class HopperModel {
     }
 
     /**
-     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, and a weight gradient; what a
-     * check of the build compiles}
+     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, and a weight gradient; what
+     * a check of the build compiles}
      */
     static List<HopperVariant> usual() {
         Set<HopperVariant> all = new LinkedHashSet<>();

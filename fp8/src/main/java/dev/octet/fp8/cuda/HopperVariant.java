@@ -3,8 +3,8 @@ package dev.octet.fp8.cuda;
 import java.util.List;
 
 /**
- * One way to compile {@code fp8_gemm_hopper.cu}, whose first lines explain the words: left and right are the operands of
- * {@code wgmma}, rows and columns those of their tiles, tokens and channels the rows of A and B.
+ * One way to compile {@code fp8_gemm_hopper.cu}, whose first lines explain the words: left and right are the operands
+ * of {@code wgmma}, rows and columns those of their tiles, tokens and channels the rows of A and B.
  *
  * @param rows of the left tile: 128 or 256
  * @param cols rows of the right tile: a multiple of 16, up to 192

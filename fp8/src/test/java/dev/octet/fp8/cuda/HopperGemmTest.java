@@ -131,8 +131,8 @@ class HopperGemmTest {
                 if (epilogue.addend() == out.d && timing != HopperEmulation.Timing.LAZY) {
                     continue; // it accumulates
                 }
-                HopperEmulation.run(HopperGemm.prepare(arena, choice, a, List.of(b), out.d, epilogue, null, null), timing,
-                        seed++);
+                HopperLaunch launch = HopperGemm.prepare(arena, choice, a, List.of(b), out.d, epilogue, null, null);
+                HopperEmulation.run(launch, timing, seed++);
                 check(a, b, out.d, 0, epilogue, addend, choice.variant() + ", " + timing);
                 out.untouched(new long[] {0}, new long[] {a.rows()});
             }

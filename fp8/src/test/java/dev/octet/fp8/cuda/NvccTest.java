@@ -79,6 +79,8 @@ class NvccTest {
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertTrue(process.waitFor() == 0, () -> String.join(" ", command) + ":\n" + said);
+        // ptxas only warns of wgmma that wait for each other and of setmaxnreg that it drops; either costs half the speed.
+        assertTrue(said.lines().noneMatch(l -> l.contains("serialized") || l.contains("setmaxnreg")), said);
         return KernelUsage.parse(said);
     }
 }
