@@ -1,5 +1,7 @@
 package dev.octet.benchmarks;
 
+import dev.octet.core.DType;
+import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.core.safetensors.TensorSource;
 import dev.octet.moe.GateConfig;
@@ -14,14 +16,18 @@ import dev.octet.moe.traffic.UniformRouting;
 import dev.octet.moe.traffic.WireFormat;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.SplittableRandom;
 import java.util.concurrent.Callable;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.ToDoubleFunction;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
@@ -35,7 +41,7 @@ import picocli.CommandLine.Spec;
 @Command(name = "route", mixinStandardHelpOptions = true, sortOptions = false,
         description = "Tells what routing tokens to experts costs between nodes, with and without a limit on a token's "
                 + "nodes: how many nodes, the bytes that cross them and that stay inside, and the time that takes.",
-        footer = {"", "octet route --model v2 --nodes 8 --gpus 4",
+        footer = {"", "octet route --model v2 --nodes 8 --gpus 4", "octet route --random-logits",
             "octet route --nodes 16 --gpus 4 --limit 6 --across 100 --inside 450",
             "", "GB/s are 10^9 bytes a second in one direction."})
 public final class RouteCommand implements Callable<Integer> {
@@ -57,7 +63,10 @@ public final class RouteCommand implements Callable<Integer> {
     }
 
     private static final double GIGA = 1e9;
+    private static final String RANDOM = "random logits";
     private static final int MOST_CHOICES = 100_000_000;
+    /** Tokens whose drawn logits are in memory at a time. */
+    private static final int BLOCK = 4096;
 
     @Spec
     private CommandSpec spec;
@@ -89,6 +98,11 @@ public final class RouteCommand implements Callable<Integer> {
 
     @Option(names = "--tensor", paramLabel = "NAME", description = "The tensor in it, if it has more than one.")
     private @Nullable String tensorName;
+
+    @Option(names = "--random-logits",
+            description = "Also draw logits, normally distributed and independent, which the model's gate routes: chance "
+                    + "with the gate's own choice of nodes.")
+    private boolean randomLogits;
 
     @Option(names = "--tokens", paramLabel = "N", defaultValue = "65536",
             description = "Tokens that are drawn at random (default: ${DEFAULT-VALUE}).")
@@ -195,9 +209,9 @@ public final class RouteCommand implements Callable<Integer> {
         if (logits != null) {
             try (TensorSource file = TensorSource.open(logits)) {
                 Tensor values = tensor(file, experts);
-                columns.add(routed("logits", values, gate(m.gate(), 1, 1), topology));
+                columns.add(given("logits", values, gate(m.gate(), 1, 1), topology));
                 if (most < nodes) {
-                    columns.add(routed("logits, " + most, values, gate(m.gate(), nodes, most), topology));
+                    columns.add(given("logits, " + most, values, gate(m.gate(), nodes, most), topology));
                 }
             } catch (NoSuchFileException e) {
                 throw new IOException("--logits: " + logits + " does not exist", e);
@@ -208,6 +222,12 @@ public final class RouteCommand implements Callable<Integer> {
             }
         } else if (tensorName != null) {
             throw new IllegalArgumentException("--tensor needs --logits");
+        }
+        if (randomLogits) {
+            columns.add(drawn(RANDOM, gate(m.gate(), 1, 1), topology));
+            if (most < nodes) {
+                columns.add(drawn(RANDOM + ", " + most, gate(m.gate(), nodes, most), topology));
+            }
         }
         return columns;
     }
@@ -231,15 +251,41 @@ public final class RouteCommand implements Callable<Integer> {
         return t;
     }
 
-    private static Column routed(String name, Tensor values, GateConfig gate, NodeTopology topology) {
+    private static Column given(String name, Tensor values, GateConfig gate, NodeTopology topology) {
         try (Tensor f32 = Tensor.of(values.toFloatArray(), values.dim(0), values.dim(1));
                 Routing routing = Routing.allocate(values.dim(0), gate.topK())) {
             Moe.auto().gate(f32, null, gate, GateOptions.NONE, routing);
-            NodeTraffic traffic = NodeTraffic.of(routing, topology);
-            double[] shares = Arrays.stream(traffic.tokensByNodes()).mapToDouble(n -> (double) n / traffic.tokens())
-                    .toArray();
-            return new Column(name, null, shares, traffic);
+            return routed(name, routing, topology);
         }
+    }
+
+    /** The same seed draws the same logits, whatever the gate makes of them. */
+    private Column drawn(String name, GateConfig gate, NodeTopology topology) {
+        SplittableRandom random = new SplittableRandom(seed);
+        float[] values = new float[Math.min(tokens, BLOCK) * gate.experts()];
+        try (Routing routing = Routing.allocate(tokens, gate.topK())) {
+            for (int from = 0; from < tokens; from += BLOCK) {
+                int count = Math.min(tokens - from, BLOCK);
+                for (int i = 0; i < count * gate.experts(); i++) {
+                    values[i] = (float) random.nextGaussian();
+                }
+                Routing part = new Routing(routing.experts().slice(0, from, from + count),
+                        routing.weights().slice(0, from, from + count));
+                try (Tensor logits = Tensor.allocate(DType.F32, Shape.of(count, gate.experts()))) {
+                    MemorySegment.copy(values, 0, logits.segment(), ValueLayout.JAVA_FLOAT, 0,
+                            count * gate.experts());
+                    Moe.auto().gate(logits, null, gate, GateOptions.NONE, part);
+                }
+            }
+            return routed(name, routing, topology);
+        }
+    }
+
+    private static Column routed(String name, Routing routing, NodeTopology topology) {
+        NodeTraffic traffic = NodeTraffic.of(routing, topology);
+        double[] shares = Arrays.stream(traffic.tokensByNodes()).mapToDouble(n -> (double) n / traffic.tokens())
+                .toArray();
+        return new Column(name, null, shares, traffic);
     }
 
     private Column column(String name, UniformRouting exact, NodeTopology topology) {
@@ -261,8 +307,14 @@ public final class RouteCommand implements Callable<Integer> {
                 + TextTable.count(m.hidden()) + " values; " + nodes + (nodes == 1 ? " node of " : " nodes of ") + gpus
                 + (gpus == 1 ? " GPU" : " GPUs"));
         out.println("Experts are equally likely; a limit keeps so many nodes, equally likely, for each token.");
+        if (randomLogits) {
+            out.println("Random logits are normally distributed and go through the model's gate, without bias; nodes are "
+                    + "its groups if there is a limit.");
+        }
         if (logits != null) {
-            out.println("Logits: " + logits + ", " + TextTable.count(columns.getLast().drawn().tokens())
+            long given = columns.stream().filter(c -> c.name().startsWith("logits")).findFirst().orElseThrow().drawn()
+                    .tokens();
+            out.println("Logits: " + logits + ", " + TextTable.count(given)
                     + " tokens through the model's gate, without bias; nodes are its groups if there is a limit.");
         }
         out.println();
@@ -290,13 +342,21 @@ public final class RouteCommand implements Callable<Integer> {
         times(table, m, columns);
         table.print(out);
         out.println();
-        if (columns.size() > 1 && columns.get(1).exact() != null && columns.get(0).across() > 0) {
-            double saved = 1 - columns.get(1).across() / columns.get(0).across();
-            out.println("The limit keeps " + TextTable.fixed(1, 100 * saved) + " % of the bytes from crossing nodes.");
-        }
+        saving(out, "The limit keeps ", columns, c -> c.exact() != null);
+        saving(out, "With random logits the gate's own choice of nodes keeps ", columns,
+                c -> c.name().startsWith(RANDOM));
         out.println("Links work at the same time and evenly; no latency.");
         out.println();
         bounds(out, m);
+    }
+
+    /** What the limited of two ways to route saves against the other. */
+    private static void saving(PrintWriter out, String who, List<Column> columns, Predicate<Column> of) {
+        List<Column> two = columns.stream().filter(of).toList();
+        if (two.size() == 2 && two.get(0).across() > 0) {
+            double saved = 1 - two.get(1).across() / two.get(0).across();
+            out.println(who + TextTable.fixed(1, 100 * saved) + " % of the bytes from crossing nodes.");
+        }
     }
 
     private static void row(TextTable table, String name, List<Column> columns, Function<Column, String> cell) {

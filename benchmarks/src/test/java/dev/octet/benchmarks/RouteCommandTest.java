@@ -12,8 +12,11 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -159,6 +162,45 @@ class RouteCommandTest {
         assertEquals(2, run("--logits", file.toString()));
         assertFalse(err.toString().contains("\tat "), err::toString);
         assertEquals("", out.toString());
+    }
+
+    @Test
+    void randomLogitsGoThroughTheGate() {
+        assertEquals(0, run("--random-logits", "--tokens", "20000"), err::toString);
+        assertEquals(List.of("any node", "at most 4", "random logits", "random logits, 4"), row("nodes of a token"));
+        assertEquals(List.of("5.295", "3.629", "-", "-"), row("expected"));
+        List<String> drawn = row("drawn, 20,000 tokens");
+        assertEquals(5.295, Double.parseDouble(drawn.get(2)), 0.03, "logits that are all alike are chance");
+        // Nodes are kept for their two best experts each, so that few of them go without any.
+        double limited = Double.parseDouble(drawn.get(3));
+        assertEquals(simulatedNodes(4000), limited, 0.02);
+        assertTrue(limited > 3.9, drawn::toString);
+        assertEquals("-", row("5 nodes").get(1));
+        assertEquals("0.00 %", row("5 nodes").get(3), "never more nodes than the limit");
+        assertEquals("0.00 %", row("8 nodes").get(3));
+        assertTrue(out.toString().contains("With random logits the gate's own choice of nodes keeps 25."),
+                out::toString);
+        String first = out.toString();
+        assertEquals(0, run("--random-logits", "--tokens", "20000"));
+        assertEquals(first, out.toString());
+        assertEquals(0, run("--random-logits", "--model", "v2-lite", "--tokens", "10"));
+        assertEquals(List.of("any node", "random logits"), row("nodes of a token"));
+    }
+
+    /** DeepSeek-V3's rule once more: the four of eight nodes with the largest sums of two scores, the best eight. */
+    private static double simulatedNodes(int tokens) {
+        Random random = new Random(5);
+        long nodes = 0;
+        for (int t = 0; t < tokens; t++) {
+            double[] scores = IntStream.range(0, 256).mapToDouble(e -> 1 / (1 + Math.exp(random.nextGaussian())))
+                    .toArray();
+            List<Integer> kept = IntStream.range(0, 8).boxed().sorted(Comparator.comparingDouble(
+                    g -> -Arrays.stream(scores, 32 * g, 32 * g + 32).map(x -> -x).sorted().limit(2).map(x -> -x)
+                            .sum())).limit(4).toList();
+            nodes += IntStream.range(0, 256).boxed().filter(e -> kept.contains(e / 32))
+                    .sorted(Comparator.comparingDouble(e -> -scores[e])).limit(8).map(e -> e / 32).distinct().count();
+        }
+        return (double) nodes / tokens;
     }
 
     @ParameterizedTest
