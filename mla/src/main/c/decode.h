@@ -1,6 +1,6 @@
 /*
- * Decode with AVX-512, whatever the products are made of. A file that includes this has defined SUFFIX, and how keys are
- * kept and multiplied:
+ * Decode with AVX-512, whatever the products are made of. A file that includes this has defined SUFFIX, and how keys
+ * are kept and multiplied:
  *
  *   struct keys      a chunk of keys in the form that products take
  *   load_keys        fills it
@@ -9,14 +9,15 @@
  *   values           o[row][d] = alpha[row] * o[row][d] + SUM over keys of s[key][row] * key[d]
  *
  * Schedule of a split: chunks of at most 96 keys, the first ones of 24 and 48, since nobody has fetched them ahead; the
- * records of the next chunk are prefetched while scores of this one are made. For each panel of 32 rows (or the last 16)
- * scores, mask, weights, sums of values. Lanes lie along the rows in scores and weights, along the dimensions in values:
- * nothing is ever added across lanes. Sums of a chunk start from 0 and are then added to the row's, so that rounding
- * errors grow with 96 + keys / 96 steps.
+ * records of the next chunk are prefetched while scores of this one are made. For each panel of 32 rows (or the last
+ * 16) scores, mask, weights, sums of values. Lanes lie along the rows in scores and weights, along the dimensions in
+ * values: nothing is ever added across lanes. Sums of a chunk start from 0 and are then added to the row's, so that
+ * rounding errors grow with 96 + keys / 96 steps.
  *
- * Numbers that are not finite: if a score of a panel is none, the panel's part of the chunk is done again from FP32, key
- * by key, values of a key only for rows that see it. So neither the way in which operands are split nor a masked weight
- * of 0 makes a NaN where there is none by the definition. A key or a query that is not finite makes scores that are not.
+ * Numbers that are not finite: if a score of a panel is none, the panel's part of the chunk is done again from FP32,
+ * key by key, values of a key only for rows that see it. So neither the way in which operands are split nor a masked
+ * weight of 0 makes a NaN where there is none by the definition. A key or a query that is not finite makes scores that
+ * are not.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -39,7 +40,7 @@ _Static_assert(sizeof(struct octet_mla_scratch) <= OCTET_MLA_SCRATCH, "working m
 #define STEP(name)                                                                                                     \
     void NAME1(name, SUFFIX)(const struct octet_mla_call *c, int64_t unit, int64_t task, struct octet_mla_scratch *w)
 
-/* ----------------------------------------------------------------------------------------------------------- weights */
+/* ---------------------------------------------------------------------------------------------------------- weights */
 
 /** 2^x for x <= 0: the polynomial of least relative error on [-1/2, 1/2], 2^-28.9, with rounded coefficients. */
 INLINE __m512 exp2_ps(__m512 x) {
@@ -71,7 +72,7 @@ static void mask(float *s, int64_t keys, int64_t first_key, const int32_t *first
     __m512i from = _mm512_load_si512(first), to = _mm512_load_si512(end);
     for (int64_t j = 0; j < keys; j++) {
         __m512i key = _mm512_set1_epi32((int)(first_key + j));
-        __mmask16 seen = _mm512_cmp_epi32_mask(from, key, _MM_CMPINT_LE) & _mm512_cmp_epi32_mask(to, key, _MM_CMPINT_NLE);
+        __mmask16 seen = _mm512_cmple_epi32_mask(from, key) & _mm512_cmpgt_epi32_mask(to, key);
         _mm512_store_ps(s + j * PANEL,
                 _mm512_mask_blend_ps(seen, _mm512_set1_ps(-__builtin_inff()), _mm512_load_ps(s + j * PANEL)));
     }
@@ -101,7 +102,7 @@ static void weights(float *s, int64_t keys, float factor, float *max, float *sum
     _mm512_store_ps(alpha, decay);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- records */
+/* ---------------------------------------------------------------------------------------------------------- records */
 
 /** Where the records of some tokens are, and a null behind the last. */
 static void find_tokens(const struct octet_mla_call *c, const struct octet_mla_unit *u, int64_t key, int64_t keys,
@@ -121,7 +122,7 @@ static void find_tokens(const struct octet_mla_call *c, const struct octet_mla_u
     to[keys] = 0;
 }
 
-/* -------------------------------------------------------------------------------------------------------- not finite */
+/* ------------------------------------------------------------------------------------------------------- not finite */
 
 INLINE int64_t position(const struct octet_mla_call *c, const struct octet_mla_unit *u, int64_t row) {
     return u->keys - u->queries + (u->first_row + row) / c->heads;
@@ -196,11 +197,11 @@ static float dot(const float *x, const float *y) {
 }
 
 /**
- * Scores of a panel whose products of sums of BF16 are not all finite, from FP32: an infinity that is the sum of two BF16
- * numbers times another one may have become a NaN.
+ * Scores of a panel whose products of sums of BF16 are not all finite, from FP32: an infinity that is the sum of two
+ * BF16 numbers times another one may have become a NaN.
  */
-static void score_slowly(const struct octet_mla_call *c, const struct octet_mla_unit *u, struct octet_mla_scratch *w, int64_t row,
-        int vectors, const uint8_t *const *token, int64_t keys) {
+static void score_slowly(const struct octet_mla_call *c, const struct octet_mla_unit *u, struct octet_mla_scratch *w,
+        int64_t row, int vectors, const uint8_t *const *token, int64_t keys) {
     for (int64_t r = 0; r < 16 * vectors; r++) {
         load_query(c, u, row + r, w->x[r]);
     }
@@ -234,7 +235,7 @@ static void add_slowly(const struct octet_mla_call *c, struct octet_mla_scratch 
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------- a split */
+/* ---------------------------------------------------------------------------------------------------------- a split */
 
 static void attend_chunk(const struct octet_mla_call *c, const struct octet_mla_unit *u, struct octet_mla_scratch *w,
         const uint8_t *const *token, int64_t key, int64_t keys, float *o, float *max, float *sum, struct ahead *a) {
@@ -320,7 +321,7 @@ STEP(attend) {
     }
 }
 
-/* ----------------------------------------------------------------------------------------------- queries and results */
+/* ---------------------------------------------------------------------------------------------- queries and results */
 
 STEP(pack) {
     const struct octet_mla_unit *u = c->units + unit;

@@ -1,7 +1,7 @@
 /*
  * Decode with AVX-512 and no BF16: products are FMAs of FP32, as the Vector API's kernels make them, and their error
- * bound is the same. A key is brought into FP32 once for all rows, E4M3 times its scale, 16 dimensions at a time between
- * the products of the tile before.
+ * bound is the same. A key is brought into FP32 once for all rows, E4M3 times its scale, 16 dimensions at a time
+ * between the products of the tile before.
  *
  *   scores   lanes along the rows; a dimension of a key is broadcast. Tiles of 24 keys by 16 rows or 12 by 32
  *   values   lanes along the dimensions; a weight is broadcast. Tiles of 6 (and 4) rows by 64 dimensions
@@ -17,7 +17,7 @@ struct keys {
     int converted;               /* whether k holds what it should */
 };
 
-/* -------------------------------------------------------------------------------------------------------------- keys */
+/* ------------------------------------------------------------------------------------------------------------- keys */
 
 static const uint16_t CODES[128] __attribute__((aligned(64))) = {E4M3_CODES(E4M3_BF16)};
 
@@ -90,7 +90,7 @@ static struct pending block_of(const struct octet_mla_call *c, struct keys *w, i
     return p;
 }
 
-/** Finds scales. {@link #scores} brings keys into FP32; behind the last ones are zeros. */
+/** Finds scales. scores() brings keys into FP32; behind the last ones are zeros. */
 static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint8_t *const *token, int64_t keys) {
     int64_t padded = (keys + GROUP - 1) / GROUP * GROUP;
     w->token = token;
@@ -106,7 +106,7 @@ static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------------ scores */
+/* ----------------------------------------------------------------------------------------------------------- scores */
 
 /** s[key][row] += SUM over d of q[d][row] * k[key][d]: VECTORS of 16 rows by KEYS keys. */
 INLINE void score_tile(const int VECTORS, const int KEYS, const float *q, const float *k, int64_t dims, float *s,
@@ -193,7 +193,7 @@ static void scores(const struct octet_mla_call *c, struct keys *w, const uint8_t
     w->converted = 1;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ values */
+/* ----------------------------------------------------------------------------------------------------------- values */
 
 /** o[row][d] = alpha[row] * o[row][d] + SUM over keys of p[key][row] * v[key][d]: ROWS rows by 64 values. */
 INLINE void value_tile(const int ROWS, const float *p, const float *v, int64_t keys, const float *alpha, float *o,
@@ -252,7 +252,7 @@ static void values(const struct octet_mla_call *c, struct keys *w, float (*s)[PA
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------- queries */
+/* ---------------------------------------------------------------------------------------------------------- queries */
 
 /** 16 rows, to [dimension][16 rows]. */
 static void pack_rows(const struct octet_mla_call *c, float (*x)[MAX_DIMS], int vector, int vectors, uint8_t *packed) {

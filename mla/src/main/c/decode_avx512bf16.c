@@ -4,8 +4,8 @@
  * numbers, x = hi + lo + e with |e| <= 2^-17 |x|, so that a product takes two halves of an instruction: as many
  * instructions as FMAs of FP32 take, but keys need no decoding. BF16 queries have no lo.
  *
- * Scales of FP8 records multiply sums of 128 dimensions in scores, and weights in values. The instruction takes subnormal
- * numbers for 0 and rounds to nearest.
+ * Scales of FP8 records multiply sums of 128 dimensions in scores, and weights in values. The instruction takes
+ * subnormal numbers for 0 and rounds to nearest.
  *
  *   scores   lanes along the rows; a pair of dimensions of a key, 4 bytes of its record, is broadcast. Tiles of 24 keys
  *            by 16 rows or 12 by 32: 24 accumulators, 2 to 4 vectors of queries
@@ -30,7 +30,7 @@ struct keys {
 
 static const float ONES[CHUNK] = {[0 ... CHUNK - 1] = 1};
 
-/* -------------------------------------------------------------------------------------------------------------- keys */
+/* ------------------------------------------------------------------------------------------------------------- keys */
 
 #define HIGH_BYTE(m) E4M3_BF16(m) >> 8
 #define LOW_BYTE(m) E4M3_BF16(m) & 0xff
@@ -131,7 +131,7 @@ static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------------ scores */
+/* ----------------------------------------------------------------------------------------------------------- scores */
 
 /** s[key][row] += scale[key] * SUM over d of q[d][row] * k[key][d]: VECTORS of 16 rows by KEYS keys. */
 INLINE void score_tile(const int VECTORS, const int KEYS, const int TERMS, const uint8_t *q, const uint8_t *k,
@@ -244,7 +244,7 @@ static void scores(const struct octet_mla_call *c, struct keys *w, const uint8_t
     w->converted = 1;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ values */
+/* ----------------------------------------------------------------------------------------------------------- values */
 
 /**
  * o[row][d] = alpha[row] * o[row][d] + SUM over keys of p[key][row] * v[key][d]: ROWS rows by 64 values. Values of two
@@ -355,7 +355,7 @@ static void values(const struct octet_mla_call *c, struct keys *w, float (*s)[PA
     }
 }
 
-/* ----------------------------------------------------------------------------------------------------------- queries */
+/* ---------------------------------------------------------------------------------------------------------- queries */
 
 /** 16 rows, to [pair of dimensions][16 rows][BF16, rest of it if they are FP32][pair]. */
 static void pack_rows(const struct octet_mla_call *c, float (*x)[MAX_DIMS], int vector, int vectors, uint8_t *to) {

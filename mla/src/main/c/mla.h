@@ -1,7 +1,7 @@
 /*
- * The interface with Java (dev.octet.mla.ffm): attention in the absorbed form over a paged latent cache. Java has checked
- * every shape, length, stride, page and address before it calls; see NativeDecode.java. All fields are 64 bits wide, so
- * that the layout is the same for every compiler.
+ * The interface with Java (dev.octet.mla.ffm): attention in the absorbed form over a paged latent cache. Java has
+ * checked every shape, length, stride, page and address before it calls; see NativeDecode.java. All fields are 64 bits
+ * wide, so that the layout is the same for every compiler.
  */
 #ifndef OCTET_MLA_H
 #define OCTET_MLA_H

@@ -57,8 +57,8 @@ final class ExpectedAttention {
     /** Some of the tokens. */
     ExpectedAttention part(int from, int to) {
         return new ExpectedAttention(products, Arrays.copyOfRange(out, from, to),
-                Arrays.copyOfRange(outBound, from, to), Arrays.copyOfRange(likely, from, to), Arrays.copyOfRange(lse, from, to),
-                Arrays.copyOfRange(lseBound, from, to));
+                Arrays.copyOfRange(outBound, from, to), Arrays.copyOfRange(likely, from, to),
+                Arrays.copyOfRange(lse, from, to), Arrays.copyOfRange(lseBound, from, to));
     }
 
     /** One token's outputs of one head. */

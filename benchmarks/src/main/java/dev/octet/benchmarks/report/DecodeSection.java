@@ -50,7 +50,7 @@ final class DecodeSection {
         page.table("heads", "cache", "batch", "context", "threads", "ms", "GFLOP/s", "spread", "FMA peak, GFLOP/s",
                 "reading allows, GFLOP/s", "roofline is", "of roofline", "x peer", "peer is", "B/op");
         rows.forEach((r, source) -> {
-            Limits limits = Limits.of(measured, r.threads(), r.backend());
+            Limits limits = Limits.ofAttention(measured, r.threads());
             page.cells(param(r, "heads"), param(r, "cache"), param(r, "batch"), param(r, "context"),
                     String.valueOf(r.threads()), Page.plain(source.nanos() * 1e-6), Page.plain(r.value()),
                     Page.percent(source.spread()), Page.plain(limits.flops()), Page.plain(limits.reading(work(r))),

@@ -52,6 +52,17 @@ public record Limits(double flops, double read, double copied, String peak) {
                 CopyProbe.bytes() / nanos(all, "copy", threads), dots ? DOT_PEAK : PEAK);
     }
 
+    /**
+     * The limits of attention, of FP32 multiply-adds on every backend: a product of FP32 operands takes two BF16 ones,
+     * each half of a dot product.
+     *
+     * @param all what was measured
+     * @param threads for how many threads
+     */
+    public static Limits ofAttention(Map<Case, Measurement> all, int threads) {
+        return of(all, threads, "cpu");
+    }
+
     private static double nanos(Map<Case, Measurement> all, String probe, int threads) {
         Measurement m = all.get(probe(probe, threads));
         return m == null ? Double.NaN : m.nanos();
@@ -67,7 +78,7 @@ public record Limits(double flops, double read, double copied, String peak) {
         if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")
                 || c.method().startsWith("MoeBenchmark.") || c.method().startsWith("GroupedBenchmark.")) {
             probes.add(probe("fma", c.threads()));
-            if (isNative(c) && DotProbe.isThere()) {
+            if (isNative(c) && DotProbe.isThere() && !c.method().startsWith("MlaBenchmark.")) {
                 probes.add(probe("dot", c.threads()));
             }
             probes.add(probe("read", c.threads()));

@@ -47,7 +47,8 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
     }
 
     private static Row of(Case c, Measurement m, Map<Case, Measurement> all) {
-        Limits limits = Limits.of(all, c.threads(), c.text("backend"));
+        Limits limits = c.method().startsWith("MlaBenchmark.") ? Limits.ofAttention(all, c.threads())
+                : Limits.of(all, c.threads(), c.text("backend"));
         if (!c.isStartup()) {
             Peer peer = Peer.of(c, all);
             return c.method().startsWith("GemmBenchmark.") ? gemm(c, m.nanos(), limits, peer)

@@ -15,8 +15,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Backend {@code native}: decode in C, for instruction sets that the Vector API does not reach. What it has no kernel for
- * is done by the backend that would run without it. This class itself loads without the library.
+ * Backend {@code native}: decode in C, for instruction sets that the Vector API does not reach. What it has no kernel
+ * for is done by the backend that would run without it. This class itself loads without the library.
  */
 public final class NativeBackend implements MlaBackend {
     private final MlaBackend other = CpuConfig.vectorBits() == 0 ? new ScalarBackend() : new VectorBackend();
@@ -50,8 +50,8 @@ public final class NativeBackend implements MlaBackend {
     }
 
     /**
-     * {@return whether decode takes FP32 queries and weights as sums of two BF16 numbers, 16 bits of them; else products
-     * are of FP32}
+     * {@return whether decode takes FP32 queries and weights as sums of two BF16 numbers, 16 bits of them; else
+     * products are of FP32}
      */
     public static boolean splitsOperands() {
         return MlaLibrary.level() == InstructionSet.AVX512_BF16;

@@ -53,8 +53,8 @@ final class NativeDecode {
     private static final int TASK_SLOT = 7;
 
     /** Rows of one sequence that share their keys, and where its working memory begins, from that of the wave. */
-    private record Unit(int sequence, long firstQuery, int firstRow, int rows, int firstKey, int endKey, int splits, int splitKeys,
-            long pages, long packed, long partials, long stats) {}
+    private record Unit(int sequence, long firstQuery, int firstRow, int rows, int firstKey, int endKey, int splits,
+            int splitKeys, long pages, long packed, long partials, long stats) {}
 
     private final Tensor query;
     private final PagedLatents keys;
@@ -98,8 +98,8 @@ final class NativeDecode {
     private void check() {
         int pageSize = keys.pageSize();
         if (keys.bytesPerToken() != keys.format().bytesPerToken(rank, keys.ropeDim())) {
-            throw new IllegalArgumentException("pages has records of " + keys.bytesPerToken() + " bytes, " + keys.format()
-                    + " takes " + keys.format().bytesPerToken(rank, keys.ropeDim()));
+            throw new IllegalArgumentException("pages has records of " + keys.bytesPerToken() + " bytes, "
+                    + keys.format() + " takes " + keys.format().bytesPerToken(rank, keys.ropeDim()));
         }
         long tokens = 0;
         for (int s = 0; s < queries.length; s++) {
@@ -151,13 +151,14 @@ final class NativeDecode {
                 Math.ceilDiv(Math.ceilDiv(end - first, most), KEY_STEP) * KEY_STEP);
         int splits = Math.max(1, Math.ceilDiv(end - first, splitKeys));
         long padded = Math.ceilDiv(rows, JOINED_ROWS) * (long) JOINED_ROWS;
-        long pages = count > 0 && units[count - 1].sequence == sequence ? 0 : aligned(4L * Math.ceilDiv(n, keys.pageSize()));
+        long table = aligned(4L * Math.ceilDiv(n, keys.pageSize()));
+        long pages = count > 0 && units[count - 1].sequence == sequence ? 0 : table;
         long packed = aligned(padded * dims * 4);
         long partials = aligned(splits * padded * rank * 4);
         long stats = aligned(splits * 2 * padded * 4);
         if (count > 0 && bytes + pages + packed + partials + stats > WAVE_BYTES) {
             runWave(pool);
-            pages = aligned(4L * Math.ceilDiv(n, keys.pageSize()));
+            pages = table;
         }
         if (count == units.length) {
             units = Arrays.copyOf(units, 2 * count);
