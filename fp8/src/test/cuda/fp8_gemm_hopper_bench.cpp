@@ -48,68 +48,6 @@ void check(CUresult r, const char* what) {
 }
 #define DO(f, ...) check(CU(f)(__VA_ARGS__), #f)
 
-// Fills operands and computes reference rows: one thread an element, a block's sum exact in double.
-const char* SUPPORT = R"(
-extern "C" __global__ void fill_codes(unsigned char* p, long long n, unsigned seed) {
-    for (long long i = blockIdx.x * (long long) blockDim.x + threadIdx.x; i < n; i += (long long) gridDim.x * blockDim.x) {
-        unsigned h = (unsigned) i * 2654435761u ^ (unsigned) (i >> 32) * 40503u ^ seed * 2246822519u;
-        float x = 0.0f;
-        for (int j = 0; j < 4; j++) {
-            h ^= h >> 15; h *= 2246822519u; h ^= h >> 13;
-            x += (float) (h & 0xffff) / 65536.0f - 0.5f;
-        }
-        unsigned short code;
-        asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(code) : "f"(0.0f), "f"(x * 200.0f));
-        p[i] = (unsigned char) code;
-    }
-}
-extern "C" __global__ void fill_scales(float* p, long long n, unsigned seed) {
-    for (long long i = blockIdx.x * (long long) blockDim.x + threadIdx.x; i < n; i += (long long) gridDim.x * blockDim.x) {
-        unsigned h = (unsigned) i * 2654435761u ^ seed;
-        h ^= h >> 15; h *= 2246822519u; h ^= h >> 13;
-        p[i] = 0.001f + (float) (h & 0xffff) / 65536.0f * 0.01f;
-    }
-}
-__device__ double value(unsigned char c) {
-    int e = c >> 3 & 15, m = c & 7;
-    double v = e ? ldexp(8.0 + m, e - 10) : ldexp((double) m, -9);
-    return c & 128 ? -v : v;
-}
-// errors: [0] sum of xy, [1] sum of xx + yy, [2] the largest |error| / sum of magnitudes, [3] elements that are not finite.
-extern "C" __global__ void compare(const unsigned char* a, const float* sa, long long pitchA, const unsigned char* b,
-        const float* sb, int m, int n, int k, const void* d, int bf16, int first, int step, double* errors) {
-    int t = first + blockIdx.y * step;
-    int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (t >= m || c >= n) return;
-    int blocks = (k + 127) / 128;
-    double sum = 0, size = 0;
-    for (int block = 0; block < blocks; block++) {
-        double part = 0, magnitude = 0;
-        for (int x = block * 128; x < k && x < block * 128 + 128; x++) {
-            double p = value(a[(long long) t * k + x]) * value(b[(long long) c * k + x]);
-            part += p;
-            magnitude += fabs(p);
-        }
-        double s = (double) sa[block * pitchA + t] * sb[(c / 128) * blocks + block];
-        sum += s * part;
-        size += s * magnitude;
-    }
-    long long at = (long long) t * n + c;
-    double got = bf16 ? (double) __uint_as_float((unsigned) ((const unsigned short*) d)[at] << 16) : (double) ((const float*) d)[at];
-    if (!isfinite(got)) { atomicAdd(errors + 3, 1.0); return; }
-    atomicAdd(errors, got * sum);
-    atomicAdd(errors + 1, got * got + sum * sum);
-    double e = fabs(got - sum) / (size + 1e-30);
-    atomicMax((unsigned long long*) (errors + 2), __double_as_longlong(e));
-}
-extern "C" __global__ void finite(const void* d, long long n, int bf16, double* errors) {
-    for (long long i = blockIdx.x * (long long) blockDim.x + threadIdx.x; i < n; i += (long long) gridDim.x * blockDim.x) {
-        float x = bf16 ? __uint_as_float((unsigned) ((const unsigned short*) d)[i] << 16) : ((const float*) d)[i];
-        if (!isfinite(x)) atomicAdd(errors + 3, 1.0);
-    }
-}
-)";
-
 struct Compiled {
     Variant variant;
     CUmodule module = nullptr;
@@ -370,15 +308,11 @@ void start(const Compiled& c, Prepared& r, bool chained) {
     launch(c.function, r.grid, 1, 384, c.variant.sharedBytes(), r.cluster, chained, arguments);
 }
 
-/// The text of what differs, empty if nothing does; the figures go to the line.
-std::string compare(const Compiled& c, Data& data, int band, int split, std::string& line) {
+/// Compares rows all over D of the first set with sums in double; whether all is well, and the figures.
+bool errors(Data& data, bool isBf16, std::string& line) {
     const Problem& p = data.p;
     const Buffers& s = data.sets[0];
-    DO(cuMemsetD8, s.d, 0xFF, size_t(p.m) * p.n * 4);
-    DO(cuMemsetD8, data.errors, 0, 32);
-    Prepared r = prepare_launch(c, data, s, band, split);
-    start(c, r, false);
-    int bf16 = !c.variant.outF32;
+    int bf16 = isBf16;
     for (int g = 0; g < p.groups; g++) {
         int from = p.begins.empty() ? 0 : p.begins[g], to = p.begins.empty() ? p.m : p.ends[g];
         if (from >= to) {
@@ -388,37 +322,45 @@ std::string compare(const Compiled& c, Data& data, int band, int split, std::str
         CUdeviceptr b = s.b + size_t(g) * p.n * p.k, sb = s.sb + size_t(g) * data.scaleRows * data.blocks * 4;
         int n = p.n, k = p.k;
         long long pitch = data.pitchA;
-        void* arguments[] = {(void*) &s.a, (void*) &s.sa, &pitch, &b, &sb, &to, &n, &k, (void*) &s.d, &bf16, &from, &step, &data.errors};
+        void* arguments[] = {(void*) &s.a, (void*) &s.sa, &pitch, &b, &sb, &to, &n, &k, (void*) &s.d, &bf16, &from, &step,
+                &data.errors};
         launch(function("compare"), (p.n + 127) / 128, (to - from + step - 1) / step, 128, 0, 1, false, arguments);
         CUdeviceptr d = s.d + size_t(from) * p.n * (bf16 ? 2 : 4);
         long long count = (long long) (to - from) * p.n;
-        void* finite[] = {&d, &count, &bf16, &data.errors};
-        launch(function("finite"), 512, 1, 256, 0, 1, false, finite);
+        void* counted[] = {&d, &count, &bf16, &data.errors};
+        launch(function("not_finite"), 512, 1, 256, 0, 1, false, counted);
     }
-    double errors[4];
+    double found[4];
     DO(cuStreamSynchronize, stream);
-    DO(cuMemcpyDtoH, errors, data.errors, 32);
-    double diff = 1 - 2 * errors[0] / errors[1];
+    DO(cuMemcpyDtoH, found, data.errors, 32);
+    double diff = 1 - 2 * found[0] / found[1];
     char text[200];
-    snprintf(text, sizeof text, "\"calc_diff\": %.3g, \"max_error_over_magnitude\": %.3g, \"not_finite\": %.0f", diff, errors[2], errors[3]);
+    snprintf(text, sizeof text, "\"calc_diff\": %.3g, \"max_error_over_magnitude\": %.3g, \"not_finite\": %.0f", diff, found[2],
+            found[3]);
     line = text;
     // BF16 rounds by 2^-9 of the result; the tensor core keeps 13 bits after the leading one in each of 4 steps.
-    bool right = errors[3] == 0 && diff < 2e-5 && errors[2] < 0x1p-8;
-    return right ? "" : text;
+    return found[3] == 0 && diff < 2e-5 && found[2] < 0x1p-8;
 }
 
-double time_us(const Compiled& c, Data& data, int band, int split, bool chained) {
-    std::vector<Prepared> all;
-    for (const Buffers& s : data.sets) {
-        all.push_back(prepare_launch(c, data, s, band, split));
-    }
+/// D is NaN before. The text of what differs, empty if nothing does; the figures go to the line.
+std::string compare(const Compiled& c, Data& data, int band, int split, std::string& line) {
+    const Buffers& s = data.sets[0];
+    DO(cuMemsetD8Async, s.d, 0xFF, size_t(data.p.m) * data.p.n * 4, stream);
+    DO(cuMemsetD8Async, data.errors, 0, 32, stream);
+    Prepared r = prepare_launch(c, data, s, band, split);
+    start(c, r, false);
+    return errors(data, !c.variant.outF32, line) ? "" : line;
+}
+
+/// Microseconds of one of many launches in a graph; one(i) makes the i-th.
+double graph_us(Data& data, const std::function<void(int)>& one) {
     double estimate = std::max(data.p.flop() / 1e15, data.p.bytes(2) / 3.5e12) * 1e6;
     int launches = int(std::max<double>(data.sets.size(), std::min(200.0, 4000 / estimate)));
     CUgraph graph;
     CUgraphExec exec;
     DO(cuStreamBeginCapture, stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
     for (int i = 0; i < launches; i++) {
-        start(c, all[i % all.size()], chained);
+        one(i);
     }
     DO(cuStreamEndCapture, stream, &graph);
     DO(cuGraphInstantiate, &exec, graph, 0);
@@ -443,6 +385,113 @@ double time_us(const Compiled& c, Data& data, int band, int split, bool chained)
     std::sort(times.begin(), times.end());
     return times[times.size() / 2];
 }
+
+double time_us(const Compiled& c, Data& data, int band, int split, bool chained) {
+    std::vector<Prepared> all;
+    for (const Buffers& s : data.sets) {
+        all.push_back(prepare_launch(c, data, s, band, split));
+    }
+    return graph_us(data, [&](int i) { start(c, all[i % all.size()], chained); });
+}
+
+// ---- cublasLt's matmul with the same scales, where its library is found: the comparator -----------------------------------
+
+struct Lt {
+    // The values are those of cublasLt.h 13; the header is not needed.
+    static constexpr int COMPUTE_32F = 68, R_32F = 0, R_16BF = 14, R_8F_E4M3 = 28, OP_N = 0, OP_T = 1;
+    static constexpr int TRANSA = 3, TRANSB = 4, A_SCALE = 17, B_SCALE = 18, A_MODE = 31, B_MODE = 32, WORKSPACE_BYTES = 1;
+    static constexpr int VEC128 = 4, BLOCK128 = 5;
+    struct Heuristic {
+        unsigned long long algorithm[8];
+        size_t workspace;
+        int state;
+        float waves;
+        int reserved[4];
+    };
+    void* library = nullptr;
+    void* handle = nullptr;
+    CUdeviceptr workspace = 0;
+    static constexpr size_t WORKSPACE = 64 << 20;
+
+    template <class... A>
+    int call(const char* name, A... arguments) {
+        auto f = reinterpret_cast<int (*)(A...)>(dlsym(library, name));
+        return f ? f(arguments...) : -1;
+    }
+    Lt() {
+        for (const char* name : {"libcublasLt.so.13", "libcublasLt.so", "/usr/local/cuda/lib64/libcublasLt.so.13"}) {
+            library = library ? library : dlopen(name, RTLD_NOW);
+        }
+        if (!library || call("cublasLtCreate", &handle) != 0) {
+            printf("no cublasLt: no comparison\n");
+            library = nullptr;
+            return;
+        }
+        DO(cuMemAlloc, &workspace, WORKSPACE);
+    }
+
+    /// D^T = B * A^T in cublasLt's columns. Returns microseconds, or less than 0 and prints why not.
+    double time_us(Data& data, std::string& figures) {
+        const Problem& p = data.p;
+        if (!library || p.groups > 1 || p.m % 4 || p.n % 4 || data.blocks % 4) {
+            return -1; // the scales of blocks are padded to 4 along K there
+        }
+        void *desc = nullptr, *a = nullptr, *b = nullptr, *d = nullptr, *preference = nullptr;
+        int op = OP_T, no = OP_N, block = BLOCK128, vector = VEC128, found = 0;
+        int wrong = call("cublasLtMatmulDescCreate", &desc, COMPUTE_32F, R_32F);
+        auto set = [&](int attribute, const void* value, size_t bytes) {
+            wrong |= call("cublasLtMatmulDescSetAttribute", desc, attribute, value, bytes);
+        };
+        set(TRANSA, &op, 4);
+        set(TRANSB, &no, 4);
+        set(A_MODE, &block, 4);
+        set(B_MODE, &vector, 4);
+        CUdeviceptr sa = data.sets[0].sb, sb = data.sets[0].sa;
+        set(A_SCALE, &sa, 8);
+        set(B_SCALE, &sb, 8);
+        uint64_t k = uint64_t(p.k), n = uint64_t(p.n), m = uint64_t(p.m);
+        wrong |= call("cublasLtMatrixLayoutCreate", &a, R_8F_E4M3, k, n, int64_t(k));
+        wrong |= call("cublasLtMatrixLayoutCreate", &b, R_8F_E4M3, k, m, int64_t(k));
+        wrong |= call("cublasLtMatrixLayoutCreate", &d, R_16BF, n, m, int64_t(n));
+        wrong |= call("cublasLtMatmulPreferenceCreate", &preference);
+        size_t bytes = WORKSPACE;
+        wrong |= call("cublasLtMatmulPreferenceSetAttribute", preference, WORKSPACE_BYTES, (const void*) &bytes, sizeof bytes);
+        Heuristic all[8];
+        wrong |= call("cublasLtMatmulAlgoGetHeuristic", handle, desc, a, b, d, d, preference, 8, &all[0], &found);
+        if (wrong || found == 0) {
+            printf("cublasLt refuses M=%d N=%d K=%d: status %d, %d algorithms\n", p.m, p.n, p.k, wrong, found);
+            return -1;
+        }
+        float one = 1, zero = 0;
+        double best = -1;
+        int bestAlgorithm = 0;
+        auto run = [&](const Buffers& s, int algorithm) {
+            CUdeviceptr as = s.sb, bs = s.sa;
+            set(A_SCALE, &as, 8);
+            set(B_SCALE, &bs, 8);
+            return call("cublasLtMatmul", handle, desc, (const void*) &one, (void*) s.b, a, (void*) s.a, b, (const void*) &zero,
+                    (void*) s.d, d, (void*) s.d, d, (const void*) all[algorithm].algorithm, (void*) workspace, WORKSPACE, stream);
+        };
+        for (int i = 0; i < found; i++) {
+            if (run(data.sets[0], i) != 0) {
+                continue;
+            }
+            double us = graph_us(data, [&](int j) { run(data.sets[j % data.sets.size()], i); });
+            if (best < 0 || us < best) {
+                best = us;
+                bestAlgorithm = i;
+            }
+        }
+        if (best > 0) {
+            const Buffers& s = data.sets[0];
+            DO(cuMemsetD8Async, s.d, 0xFF, size_t(p.m) * p.n * 4, stream);
+            DO(cuMemsetD8Async, data.errors, 0, 32, stream);
+            run(s, bestAlgorithm);
+            errors(data, true, figures);
+        }
+        return best;
+    }
+};
 
 } // namespace
 
@@ -471,11 +520,11 @@ int main(int count, char** words) {
     DO(cuDeviceGetAttribute, &cache, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, device);
     cacheBytes = cache;
     printf("%s, %d multiprocessors, %d bytes of L2\n", name, sms, cache);
-    FILE* f = fopen("/tmp/octet_support.cu", "w");
-    fputs(SUPPORT, f);
-    fclose(f);
-    support = compile("/tmp/octet_support.cu", "support", "");
+    std::string here = __FILE__;
+    here = here.find('/') == std::string::npos ? "." : here.substr(0, here.rfind('/'));
+    support = compile(here + "/fp8_gemm_hopper_bench.cu", "support", "");
     std::vector<Compiled> all = compile_all([](const Variant&) { return true; });
+    std::unique_ptr<Lt> lt = mode == "bench" ? std::make_unique<Lt>() : nullptr;
     printf("%zu variants compiled after %.1f s\n", all.size(), elapsed());
 
     std::vector<Problem> problems;
@@ -566,9 +615,20 @@ int main(int count, char** words) {
                 }
             }
         }
+        double peer = -1;
+        if (lt) {
+            std::string figures = "\"calc_diff\": null";
+            peer = lt->time_us(data, figures);
+            if (json && peer > 0) {
+                fprintf(json, "%s\n{\"kind\": \"%s\", \"m\": %d, \"n\": %d, \"k\": %d, \"groups\": 1, \"variant\": \"cublasLt\", \"us\": "
+                        "%.3f, \"tflops\": %.1f, %s}", first ? "" : ",", p.name.c_str(), p.m, p.n, p.k, peer, p.flop() / peer / 1e6,
+                        figures.c_str());
+                first = false;
+            }
+        }
         if (mode != "check") {
-            printf("%-10s M=%-5d N=%-5d K=%-5d groups %-2d best %8.2f us %7.1f TFLOP/s %7.1f GB/s  %s\n", p.name.c_str(), p.m, p.n, p.k,
-                    p.groups, best, p.flop() / best / 1e6, p.bytes(2) / best / 1e3, bestName.c_str());
+            printf("%-10s M=%-5d N=%-5d K=%-5d groups %-2d best %8.2f us %7.1f TFLOP/s %7.1f GB/s  %-28s cublasLt %8.2f us\n", p.name.c_str(), p.m,
+                    p.n, p.k, p.groups, best, p.flop() / best / 1e6, p.bytes(2) / best / 1e3, bestName.c_str(), peer);
             fflush(stdout);
         }
     }
