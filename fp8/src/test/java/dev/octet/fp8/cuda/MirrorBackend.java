@@ -1,0 +1,177 @@
+package dev.octet.fp8.cuda;
+
+import dev.octet.core.Device;
+import dev.octet.core.Execution;
+import dev.octet.core.Tensor;
+import dev.octet.cuda.Cuda;
+import dev.octet.cuda.DeviceBuffer;
+import dev.octet.fp8.Epilogue;
+import dev.octet.fp8.Overflow;
+import dev.octet.fp8.ScaledTensor;
+import dev.octet.fp8.spi.Fp8Backend;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Backend {@code cuda-mirror} of the tests: takes tensors of the CPU, does the work on the first GPU and brings the
+ * results back, so that the suites run on a GPU as they are. Memory is copied with all that lies between the elements
+ * and with the host's alignment: a kernel that writes beside its output, or can't bear an odd address, is seen.
+ */
+public final class MirrorBackend implements Fp8Backend {
+    private static final Fp8Backend CUDA = new CudaBackend();
+
+    /** For the service loader. */
+    public MirrorBackend() {}
+
+    /** What lies on the GPU during one operation. */
+    private static final class Mirror implements AutoCloseable {
+        private static final int LINE = 256;
+
+        private record Copy(DeviceBuffer buffer, long at, Tensor view) {}
+
+        private final Map<Tensor, Copy> copies = new LinkedHashMap<>();
+        private final List<DeviceBuffer> buffers = new ArrayList<>();
+
+        /** {@return the same tensor on the GPU; what the host sees as one place is one place there} */
+        Tensor of(Tensor t) {
+            for (Map.Entry<Tensor, Copy> known : copies.entrySet()) {
+                Tensor k = known.getKey();
+                if (k.address() == t.address() && k.dtype() == t.dtype() && k.shape().equals(t.shape())) {
+                    return known.getValue().view;
+                }
+            }
+            int size = t.dtype().byteSize();
+            long at = t.shape().elements() == 0 ? 0 : t.address() % LINE / size * size;
+            DeviceBuffer buffer = Cuda.device(0).allocate(at + t.segment().byteSize() + LINE);
+            buffers.add(buffer);
+            if (t.segment().byteSize() > 0) {
+                buffer.write(at, t.segment());
+            }
+            Tensor view = Tensor.view(buffer, t.dtype(), t.shape(), t.strides(), at / size);
+            copies.put(t, new Copy(buffer, at, view));
+            return view;
+        }
+
+        ScaledTensor of(ScaledTensor t) {
+            return new ScaledTensor(of(t.codes()), of(t.scales()), t.scaling());
+        }
+
+        Epilogue of(Epilogue e) {
+            Tensor addend = e.addend();
+            Tensor bias = e.bias();
+            return new Epilogue(addend == null ? null : of(addend), bias == null ? null : of(bias), e.activation());
+        }
+
+        void bringBack(Tensor t) {
+            Copy copy = copies.get(t);
+            if (copy != null && t.segment().byteSize() > 0) {
+                copy.buffer.read(copy.at, t.segment());
+            }
+        }
+
+        void bringBack(ScaledTensor t) {
+            bringBack(t.codes());
+            bringBack(t.scales());
+        }
+
+        @Override
+        public void close() {
+            buffers.forEach(DeviceBuffer::close);
+        }
+    }
+
+    @Override
+    public String name() {
+        return "cuda-mirror";
+    }
+
+    @Override
+    public Device.Kind deviceKind() {
+        return Device.Kind.CPU;
+    }
+
+    @Override
+    public int priority() {
+        return -2;
+    }
+
+    @Override
+    public Optional<String> unavailable() {
+        return CUDA.unavailable();
+    }
+
+    @Override
+    public String description() {
+        return "backend cuda on copies";
+    }
+
+    @Override
+    public void cast(Tensor source, Tensor target, Overflow overflow, Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.cast(m.of(source), m.of(target), overflow, execution);
+            m.bringBack(target);
+        }
+    }
+
+    @Override
+    public void quantize(Tensor source, ScaledTensor target, Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.quantize(m.of(source), m.of(target), execution);
+            m.bringBack(target);
+        }
+    }
+
+    @Override
+    public void dequantize(ScaledTensor source, Tensor target, Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.dequantize(m.of(source), m.of(target), execution);
+            m.bringBack(target);
+        }
+    }
+
+    @Override
+    public void requantize(ScaledTensor source, ScaledTensor target, Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.requantize(m.of(source), m.of(target), execution);
+            m.bringBack(target);
+        }
+    }
+
+    @Override
+    public void gemm(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue, Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.gemm(m.of(a), m.of(b), m.of(d), m.of(epilogue), execution);
+            m.bringBack(d);
+        }
+    }
+
+    @Override
+    public void gemm(ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue, Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.gemm(m.of(a), m.of(b), m.of(d), m.of(epilogue), execution);
+            m.bringBack(d);
+        }
+    }
+
+    @Override
+    public void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
+            Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.groupedGemm(m.of(a), begins, ends, b.stream().map(m::of).toList(), m.of(d), execution);
+            m.bringBack(d);
+        }
+    }
+
+    @Override
+    public void kGroupedGemm(ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d, @Nullable Tensor addend,
+            Execution execution) {
+        try (Mirror m = new Mirror()) {
+            CUDA.kGroupedGemm(m.of(a), m.of(b), offsets, m.of(d), addend == null ? null : m.of(addend), execution);
+            m.bringBack(d);
+        }
+    }
+}
