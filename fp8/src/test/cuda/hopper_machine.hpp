@@ -250,7 +250,7 @@ inline void write(unsigned address, uint32_t value) {
     machine.current->unfenced.push_back(at);
 }
 
-// ------------------------------------------------------------------------------------------------ mbarrier, 9.7.13.15
+// ------------------------------------------------------------------------------------------------ mbarrier
 
 inline Barrier& barrier_at(unsigned address, Block** block = nullptr) {
     unsigned at;
@@ -296,7 +296,7 @@ inline void wait_parity(unsigned address, unsigned parity) {
     wait("mbarrier %ld", address, [&m, parity] { return (m.phase & 1) != parity; });
 }
 
-// ------------------------------------------------------------------------------------------------ TMA, 9.7.9.27, 5.5
+// ------------------------------------------------------------------------------------------------ TMA: cp.async.bulk.tensor, swizzling modes
 
 /// Swizzling modes: 16-byte chunks change places by the address bits from 7 on; the pattern repeats after 8 of the mode's
 /// lines of 128 bytes (1024, 512, 256 bytes).
@@ -886,7 +886,7 @@ inline void tma_store_commit() {
 inline void tma_store_wait_read() { octet_hopper::store_wait(); }
 inline void tma_store_wait() { octet_hopper::store_wait(); }
 
-/// 9.7.14.5.16: lane l holds elements 2 (l % 4) and + 1 of row l / 4 of each matrix; lane 8 i + r has the address of row r
+/// stmatrix: lane l holds elements 2 (l % 4) and + 1 of row l / 4 of each matrix; lane 8 i + r has the address of row r
 /// of matrix i.
 inline void store_matrices(unsigned address, unsigned a, unsigned b, unsigned c, unsigned d) {
     const uint64_t(*all)[5] = octet_hopper::exchange({address, a, b, c, d});

@@ -61,7 +61,7 @@ OCTET_DEVICE void store_upright(const GemmArguments& arguments, unsigned shared,
         for (int slab = 0; slab < SLABS; slab++) {
 #pragma unroll
             for (int j = 0; j < COLS / 16; j++) {
-                // 16-byte chunks of a line are exchanged by bits 7 and up of the address (PTX 5.5.7, swizzling modes).
+                // 16-byte chunks of a line are exchanged by bits 7 and up of the address (PTX, swizzling modes of tensors).
                 int column = j * 16 + (place.lane >> 4) * 8;
                 unsigned line = (slab * (COLS / LINE) + column / LINE) * (64 * LINE * 2) + row * (LINE * 2);
                 unsigned chunk = (column % LINE / 8) ^ (line >> 7 & (LINE / 8 - 1));

@@ -39,7 +39,7 @@ OCTET_DEVICE unsigned dynamic_shared() {
     return address;
 }
 
-// The same place in the shared memory of another block of the cluster (PTX 9.7.9, mapa).
+// The same place in the shared memory of another block of the cluster (mapa).
 OCTET_DEVICE unsigned peer_address(unsigned address, unsigned rank) {
     unsigned r;
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(r) : "r"(address), "r"(rank));
@@ -103,12 +103,12 @@ OCTET_DEVICE void named_barrier(int id, int threads) {
     asm volatile("bar.sync %0, %1;" : : "r"(id), "r"(threads) : "memory");
 }
 
-// All threads of all blocks of the cluster; release and acquire (PTX 9.7.13.4).
+// All threads of all blocks of the cluster; release and acquire (barrier.cluster).
 OCTET_DEVICE void cluster_barrier() {
     asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" : : : "memory");
 }
 
-// mbarrier, PTX 9.7.13.15: a phase ends when all arrivals and all bytes announced are there. A wait for a parity
+// mbarrier: a phase ends when all arrivals and all bytes announced are there. A wait for a parity
 // returns once the phase of that parity has ended; before the first phase ends, the one "before" it has parity 1.
 
 OCTET_DEVICE void mbarrier_init(unsigned barrier, unsigned arrivals) {
@@ -150,12 +150,12 @@ OCTET_DEVICE void mbarrier_wait_cluster(unsigned barrier, unsigned parity) {
                  "@!done bra again;\n\t}" : : "r"(barrier), "r"(parity) : "memory");
 }
 
-// Orders ordinary writes to shared memory before what TMA reads there after the next barrier (PTX 9.7.13.4, membar).
+// Orders ordinary writes to shared memory before what TMA reads there after the next barrier (PTX, membar and fence).
 OCTET_DEVICE void fence_async() {
     asm volatile("fence.proxy.async.shared::cta;" : : : "memory");
 }
 
-// TMA, PTX 9.7.9.27: coordinates count elements, the contiguous dimension first. Outside of the tensor it reads zeros,
+// TMA (cp.async.bulk.tensor): coordinates count elements, the contiguous dimension first. Outside of the tensor it reads zeros,
 // which count as bytes too, and writes nothing.
 
 OCTET_DEVICE unsigned long long cache_policy(bool keep) {
@@ -211,7 +211,7 @@ OCTET_DEVICE void tma_store_wait() {
     asm volatile("cp.async.bulk.wait_group 0;" : : : "memory");
 }
 
-// Four 8x8 matrices of 16-bit elements; lane 8 i + r gives the address of row r of matrix i (PTX 9.7.14.5.16).
+// Four 8x8 matrices of 16-bit elements; lane 8 i + r gives the address of row r of matrix i (stmatrix).
 OCTET_DEVICE void store_matrices(unsigned address, unsigned a, unsigned b, unsigned c, unsigned d) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
                  : : "r"(address), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
