@@ -21,7 +21,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -33,6 +36,24 @@ import org.jspecify.annotations.Nullable;
  * <p>The stacked weights of groups are one tensor map of three dimensions, so they must lie at equal distances.
  */
 final class HopperGemm {
+    /** Shapes whose choice is kept; a decoder sees a few for each number of tokens. */
+    private static final int KEPT = 4096;
+    private static final Map<Shape, Choice> CHOICES = Collections.synchronizedMap(new LinkedHashMap<>(64, 0.75f, true) {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<Shape, Choice> eldest) {
+            return size() > KEPT;
+        }
+    });
+    /** A thread's memory for the arguments of its next launch. */
+    private static final ThreadLocal<MemorySegment> ARGUMENTS =
+            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(HopperLaunch.ARGUMENT_BYTES, 8));
+
+    /** All that the choice for a dense product depends on. */
+    private record Shape(Gpu gpu, long tokens, long channels, long depth, boolean aVector, boolean bVector, DType a,
+            DType b, DType d) {}
+
     private HopperGemm() {}
 
     // ---------------------------------------------------------------------------------------------- what fits
@@ -136,9 +157,7 @@ final class HopperGemm {
         if (gpu.isEmpty() || refusal(a, List.of(b), d, epilogue).isPresent()) {
             return false;
         }
-        try (Arena arena = Arena.ofConfined()) {
-            launcher.launch(dense(arena, gpu.get(), a, b, d, epilogue));
-        }
+        launcher.launch(dense(ARGUMENTS.get(), gpu.get(), a, b, d, epilogue));
         return true;
     }
 
@@ -149,9 +168,7 @@ final class HopperGemm {
         if (gpu.isEmpty() || Arrays.equals(begins, ends) || refusal(a, b, d, Epilogue.NONE).isPresent()) {
             return false;
         }
-        try (Arena arena = Arena.ofConfined()) {
-            launcher.launch(grouped(arena, gpu.get(), a, begins, ends, b, d));
-        }
+        launcher.launch(grouped(ARGUMENTS.get(), gpu.get(), a, begins, ends, b, d));
         return true;
     }
 
@@ -164,32 +181,39 @@ final class HopperGemm {
     /**
      * {@return the launch of one product, by the variant that is predicted to be fastest}
      *
-     * @param arena what the arguments are allocated in
+     * @param arguments where the arguments are written
      */
-    static HopperLaunch dense(Arena arena, Gpu gpu, ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue) {
-        Choice choice = HopperModel.choose(work(a, b, d, new long[] {a.rows()}), gpu);
-        return prepare(arena, choice, a, List.of(b), d, epilogue, null, null);
+    static HopperLaunch dense(MemorySegment arguments, Gpu gpu, ScaledTensor a, ScaledTensor b, Tensor d,
+            Epilogue epilogue) {
+        Shape shape = new Shape(gpu, a.rows(), b.rows(), a.columns(), vector(a), vector(b), a.format(), b.format(),
+                d.dtype());
+        Choice choice = CHOICES.get(shape);
+        if (choice == null) {
+            choice = HopperModel.choose(work(a, b, d, new long[] {a.rows()}), gpu);
+            CHOICES.put(shape, choice);
+        }
+        return prepare(arguments, choice, a, List.of(b), d, epilogue, null, null);
     }
 
     /**
      * {@return the launch of a grouped product}
      *
-     * @param arena what the arguments are allocated in
+     * @param arguments where the arguments are written
      * @param begins the first token of each group
      * @param ends one past the last
      */
-    static HopperLaunch grouped(Arena arena, Gpu gpu, ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b,
-            Tensor d) {
+    static HopperLaunch grouped(MemorySegment arguments, Gpu gpu, ScaledTensor a, long[] begins, long[] ends,
+            List<ScaledTensor> b, Tensor d) {
         long[] rows = new long[begins.length];
         for (int g = 0; g < rows.length; g++) {
             rows[g] = ends[g] - begins[g];
         }
         Choice choice = HopperModel.choose(work(a, b.getFirst(), d, rows), gpu);
-        return prepare(arena, choice, a, b, d, Epilogue.NONE, begins, ends);
+        return prepare(arguments, choice, a, b, d, Epilogue.NONE, begins, ends);
     }
 
     /** {@return the launch of a given variant} */
-    static HopperLaunch prepare(Arena arena, Choice choice, ScaledTensor a, List<ScaledTensor> groups, Tensor d,
+    static HopperLaunch prepare(MemorySegment p, Choice choice, ScaledTensor a, List<ScaledTensor> groups, Tensor d,
             Epilogue epilogue, long @Nullable [] begins, long @Nullable [] ends) {
         HopperVariant v = choice.variant();
         ScaledTensor b = groups.getFirst();
@@ -209,7 +233,6 @@ final class HopperGemm {
                 v.line() == 64 ? Swizzle.B128 : v.line() == 32 ? Swizzle.B64 : Swizzle.B32, Promotion.B256, false),
                 d.address());
 
-        MemorySegment p = arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8);
         // Where only one operand has blocks, its scales are the first; where both have, left's are.
         ScaledTensor first = vector(a) ? b : vector(b) || !v.swapped() ? a : b;
         ScaledTensor second = first == a ? b : a;
@@ -250,8 +273,10 @@ final class HopperGemm {
         boolean once = a.rows() <= v.tokenTile();
         setInt(p, 148, v.swapped() && once ? 0 : 1);
         setInt(p, 152, !v.swapped() && once ? 0 : 1);
+        setLong(p, 0, 0);
+        setLong(p, 8, 0);
+        setInt(p, 156, begins == null ? 0 : 1);
         if (begins != null && ends != null) {
-            setInt(p, 156, 1);
             for (int g = 0; g < begins.length; g++) {
                 setInt(p, 160 + 4L * g, Math.toIntExact(begins[g]));
                 setInt(p, 160 + 4L * (HopperLaunch.MOST_GROUPS + g), Math.toIntExact(ends[g]));

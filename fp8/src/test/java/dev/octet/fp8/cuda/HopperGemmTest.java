@@ -131,7 +131,8 @@ class HopperGemmTest {
                 if (epilogue.addend() == out.d && timing != HopperEmulation.Timing.LAZY) {
                     continue; // it accumulates
                 }
-                HopperLaunch launch = HopperGemm.prepare(arena, choice, a, List.of(b), out.d, epilogue, null, null);
+                HopperLaunch launch = HopperGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a,
+                        List.of(b), out.d, epilogue, null, null);
                 HopperEmulation.run(launch, timing, seed++);
                 check(a, b, out.d, 0, epilogue, addend, choice.variant() + ", " + timing);
                 out.untouched(new long[] {0}, new long[] {a.rows()});
@@ -216,8 +217,8 @@ class HopperGemmTest {
         Work w = HopperGemm.work(a, b.getFirst(), out.d, counts);
         Choice choice = HopperModel.estimate(variant(w, 128, cols, swapped, Share.NONE, false), 1, w, SMALL);
         try (Arena arena = Arena.ofConfined()) {
-            HopperEmulation.run(HopperGemm.prepare(arena, choice, a, b, out.d, Epilogue.NONE, begins, ends),
-                    HopperEmulation.Timing.RANDOM, 5);
+            HopperEmulation.run(HopperGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a, b, out.d,
+                    Epilogue.NONE, begins, ends), HopperEmulation.Timing.RANDOM, 5);
         }
         for (int g = 0; g < groups; g++) {
             if (counts[g] > 0) {
