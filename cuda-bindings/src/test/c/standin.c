@@ -18,6 +18,7 @@ static CUcontext current;
 
 static CUresult call(const char *name, const char *format, ...) {
     va_list args;
+    if (log_used > sizeof log_text - 2048) return CUDA_SUCCESS; /* nobody reads it */
     va_start(args, format);
     log_used += (size_t)snprintf(log_text + log_used, sizeof log_text - log_used, "%s", name);
     log_used += (size_t)vsnprintf(log_text + log_used, sizeof log_text - log_used, format, args);

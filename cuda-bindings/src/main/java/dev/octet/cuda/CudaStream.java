@@ -3,6 +3,7 @@ package dev.octet.cuda;
 import dev.octet.core.Device;
 import dev.octet.core.Tensor;
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An order of work on a GPU: what is given to one stream is done one after the other, what is given to two streams may
@@ -14,6 +15,7 @@ import java.lang.foreign.MemorySegment;
  */
 public final class CudaStream extends Resource {
     private final boolean main;
+    private @Nullable DeviceBuffer scratch;
 
     private CudaStream(CudaDevice device, long handle, boolean main) {
         super(device, handle);
@@ -209,6 +211,28 @@ public final class CudaStream extends Resource {
     // ---------------------------------------------------------------------------------------------- lifetime
 
     /**
+     * {@return memory for what a kernel of this stream puts aside until the next: as the work of a stream is done in
+     * order, one piece serves all of it. It is not initialised, grows when more is asked for, which waits for the work
+     * given so far, and is freed with the stream. Work that was recorded into a graph needs memory of its own}
+     *
+     * @param bytes at least so much
+     */
+    public synchronized DeviceBuffer scratch(long bytes) {
+        handle();
+        DeviceBuffer s = scratch;
+        if (s == null || s.byteSize() < bytes) {
+            DeviceBuffer larger = gpu().allocate(bytes);
+            gpu().resources().closed(larger); // in the books the stream stands for it
+            if (s != null) {
+                s.close();
+            }
+            s = larger;
+            scratch = s;
+        }
+        return s;
+    }
+
+    /**
      * Gives the stream back; the work that it was given is still done. Closing again does nothing.
      *
      * @throws IllegalStateException if it is the GPU's main stream, which all share
@@ -219,6 +243,11 @@ public final class CudaStream extends Resource {
             throw new IllegalStateException("the main stream of " + gpu().device() + " is everybody's, it stays open");
         }
         super.close();
+        synchronized (this) {
+            if (scratch != null) {
+                scratch.close();
+            }
+        }
     }
 
     @Override

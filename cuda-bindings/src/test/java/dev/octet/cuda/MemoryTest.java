@@ -186,6 +186,21 @@ class MemoryTest {
     }
 
     @Test
+    void aStreamsScratchGrowsAndGoesWithIt() {
+        CudaStream s = gpu.newStream();
+        DeviceBuffer small = s.scratch(100);
+        assertEquals(small, s.scratch(50));
+        DeviceBuffer large = s.scratch(200);
+        assertFalse(small.isOpen());
+        assertEquals(200, large.byteSize());
+        assertEquals(1, gpu.openResources().size(), "the stream stands for it");
+        s.close();
+        assertFalse(large.isOpen());
+        assertThrows(IllegalStateException.class, () -> s.scratch(1));
+        assertEquals("{}", driver.open.toString());
+    }
+
+    @Test
     void eventsTellTheTime() {
         try (CudaEvent start = gpu.newEvent(); CudaEvent end = gpu.newEvent()) {
             gpu.currentStream().record(start);

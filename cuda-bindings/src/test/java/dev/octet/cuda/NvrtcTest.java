@@ -59,6 +59,14 @@ class NvrtcTest {
     }
 
     @Test
+    void theKernelsOfTheTestsOnAGpu() {
+        KernelSource kernels = KernelSource.read("probe.cu", NvrtcTest.class.getResourceAsStream("probe.cu"));
+        assertEquals(7, compiler.compile(kernels, "sm_80").usage().size());
+        assertEquals(10, compiler.compile(kernels, "sm_90a").usage().size());
+        assertEquals(10, compiler.compile(kernels, "sm_100").usage().size());
+    }
+
+    @Test
     void whatIsRefusedIsSaidInFull() {
         KernelCompileException e = assertThrows(KernelCompileException.class,
                 () -> compiler.compile(KernelSource.of("bad.cu", "__global__ void k() {\n  int x = y;\n}"), "sm_90a"));

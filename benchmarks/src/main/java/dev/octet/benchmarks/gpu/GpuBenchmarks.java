@@ -73,6 +73,7 @@ public final class GpuBenchmarks {
     private static List<GpuCase> cases() {
         List<GpuCase> cases = new ArrayList<>(LaunchCases.all());
         cases.addAll(MemoryCases.all());
+        cases.addAll(Fp8Cases.all());
         return cases;
     }
 

@@ -68,11 +68,14 @@ record GpuTimer(double deviceMicros, double streamMicros, double callMicros) {
         }
     }
 
+    /** The stream is the current one, too, for operations that take no stream. */
     private static void calls(CudaStream stream, GpuCase.Prepared work, int calls) {
-        int sets = work.sets();
-        for (int i = 0; i < calls; i++) {
-            work.run(stream, i % sets);
-        }
+        stream.run(() -> {
+            int sets = work.sets();
+            for (int i = 0; i < calls; i++) {
+                work.run(stream, i % sets);
+            }
+        });
     }
 
     private static double between(CudaStream stream, CudaEvent start, CudaEvent end, Runnable calls) {

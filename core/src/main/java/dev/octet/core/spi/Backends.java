@@ -116,20 +116,30 @@ public final class Backends<B extends Backend> {
     }
 
     /**
-     * {@return the rows of {@link Component#paths()} for operations that all take the same backend}
+     * {@return the rows of {@link Component#paths()} for operations that all take the same backend: one for each on the
+     * CPU, and one for all of them on each other kind of device that there is a backend for}
      *
      * @param operations their names
      */
     public List<Component.Path> paths(List<String> operations) {
         B chosen = best(Device.Kind.CPU);
         StringBuilder reason = new StringBuilder("best of those that can run");
-        for (B b : all) {
-            unavailable(b).ifPresent(why -> reason.append("; not ").append(b.name()).append(": ").append(why));
-        }
         List<Component.Path> paths = new ArrayList<>();
+        List<Component.Path> devices = new ArrayList<>();
+        for (B b : all) {
+            Optional<String> why = unavailable(b);
+            if (b.deviceKind() == Device.Kind.CPU) {
+                why.ifPresent(w -> reason.append("; not ").append(b.name()).append(": ").append(w));
+            } else {
+                devices.add(new Component.Path(module + " on " + b.deviceKind(),
+                        why.isPresent() ? "none" : b.name() + ", " + b.description(),
+                        why.orElse("for tensors there")));
+            }
+        }
         for (String operation : operations) {
             paths.add(new Component.Path(operation, chosen.name() + ", " + chosen.description(), reason.toString()));
         }
+        paths.addAll(devices);
         return paths;
     }
 
