@@ -23,7 +23,7 @@ final class GpuOperands {
 
     /** {@return how many sets of that many bytes no cache holds: four times the second level, and two at least} */
     static int sets(CudaDevice gpu, long bytes) {
-        return (int) Math.clamp(Math.ceilDiv(4L * gpu.l2Bytes(), bytes), 2, 64);
+        return Math.clamp(Math.ceilDiv(4L * gpu.l2Bytes(), bytes), 2, 64);
     }
 
     /** {@return E4M3 codes, normally distributed and scaled to the middle of the range, and scales near 1} */
