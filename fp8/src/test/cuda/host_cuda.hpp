@@ -1,6 +1,6 @@
 // The part of CUDA C++ that Octet's kernels use, for a host compiler: include this, then a .cu file, then
-// host_exports.hpp. Functions that a kernel writes in PTX stand in the .cu file between #ifndef OCTET_HOST and #endif and
-// here, or beside here, once more in C++.
+// host_exports.hpp. Functions that a kernel writes in PTX stand in the .cu file between #ifndef OCTET_HOST and #endif
+// and here, or beside here, once more in C++.
 #pragma once
 
 #define OCTET_HOST 1

@@ -1,5 +1,5 @@
-// What the test's side calls: one function that launches a kernel by its name, as cuLaunchKernelEx would. The build makes
-// the table of kernels from the extern "C" __global__ functions of the .cu file.
+// What the test's side calls: one function that launches a kernel by its name, as cuLaunchKernelEx would. The build
+// makes the table of kernels from the extern "C" __global__ functions of the .cu file.
 #pragma once
 
 #include <type_traits>
@@ -50,7 +50,7 @@ struct Thunk<F> {
 #define OCTET_KERNEL(name) octet_host::Thunk<name>::kernel(#name)
 
 /// Both are defined after OCTET_KERNELS by OCTET_EXPORTS.
-/// int octet_parameters(name, sizes): how many parameters a kernel has, and the bytes of each; -1 if there is none such.
+/// int octet_parameters(name, sizes): how many parameters a kernel has, and the bytes of each; -1 if there is none.
 /// int octet_launch(name, shape, sharedBytes, order, arguments, error, errorBytes): 0, or 1 and a text. The shape is
 /// grid x, y, z, block x, y, z, cluster x, y, z.
 #define OCTET_EXPORTS                                                                                                  \

@@ -15,8 +15,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Launches the portable GEMM: products that have all but their addresses and extents in common go into one launch, up to
- * 32 of them. {@code fp8_gemm_fma.cu} and {@code fp8_epilogue.cuh} explain the kernel and its parameter.
+ * Launches the portable GEMM: products that have all but their addresses and extents in common go into one launch, up
+ * to 32 of them. {@code fp8_gemm_fma.cu} and {@code fp8_epilogue.cuh} explain the kernel and its parameter.
  *
  * <p>Each product's sums are made in the same order whichever tile, launch or group it is in, so that a group has the
  * bits of a GEMM by itself.

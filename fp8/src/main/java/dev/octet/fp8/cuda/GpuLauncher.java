@@ -30,7 +30,7 @@ final class GpuLauncher implements Launcher {
     private final CudaDevice gpu;
     private final ThreadLocal<@Nullable KernelLaunch[]> prepared =
             ThreadLocal.withInitial(() -> new KernelLaunch[Fp8Kernel.values().length]);
-    /** A stream's launches follow each other, so that one scratch is enough for each; a stream that is gone needs none. */
+    /** A stream's launches follow each other, so that one scratch is enough for each; a closed stream needs none. */
     private final Map<CudaStream, DeviceBuffer> scratch = new WeakHashMap<>();
 
     private final ThreadLocal<Map<HopperVariant, KernelLaunch>> hopperKernels = ThreadLocal.withInitial(HashMap::new);

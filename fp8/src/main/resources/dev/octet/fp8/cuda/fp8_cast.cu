@@ -1,8 +1,8 @@
 // Converts between floats and FP8 element by element, without scales. A NaN keeps its sign.
 //
 // Schedule. A block of 256 threads takes 4096 elements. Where both tensors are contiguous and aligned, a thread has 16
-// neighbours: one store or load of 16 bytes on the side of the codes. Else threads take turns, and each element's place is
-// worked out from up to four extents and strides.
+// neighbours: one store or load of 16 bytes on the side of the codes. Else threads take turns, and each element's place
+// is worked out from up to four extents and strides.
 #include "fp8_numbers.cuh"
 
 constexpr int THREADS = 256;

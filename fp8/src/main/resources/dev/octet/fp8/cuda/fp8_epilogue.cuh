@@ -139,8 +139,8 @@ __device__ __forceinline__ void finish_row(const GemmParameters& p, const Produc
     }
 }
 
-/// 8 codes of neighbouring k (or rows) of an operand, as they are read: the first in the lowest byte of x. Codes outside
-/// of the matrix are 0, which is the number 0.
+/// 8 codes of neighbouring k (or rows) of an operand, as they are read: the first in the lowest byte of x. Codes
+/// outside of the matrix are 0, which is the number 0.
 __device__ __forceinline__ uint2 load_codes8(const Operand& o, const u8* data, i64 rows, i64 depth, i64 row, i64 k,
         bool alongRows) {
     const u8* at = data + row * o.rowStride + k * o.kStride;

@@ -1,7 +1,7 @@
 // Numbers of all kernels: element types, FP8 codes, scales, the recipe of a scale. The same bits as the CPU's kernels.
 //
-// No header of CUDA is included anywhere: NVRTC then needs no path, and the host build no replacement for one. What only
-// PTX can say stands between #ifndef OCTET_HOST and #endif; the host build has its own of it.
+// No header of CUDA is included anywhere: NVRTC then needs no path, and the host build no replacement for one. What
+// only PTX can say stands between #ifndef OCTET_HOST and #endif; the host build has its own of it.
 #pragma once
 
 typedef unsigned char u8;

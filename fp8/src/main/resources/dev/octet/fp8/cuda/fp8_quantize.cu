@@ -7,10 +7,10 @@
 // (DeepSeek-V3, section 3.3.2, rounded as DeepGEMM rounds.) The bits are those of the CPU's kernels.
 //
 // Schedule. A block of 256 threads takes a tile of 128 x 128 elements and reads it once: thread t has the columns
-// 8 * (t % 16) to 8 * (t % 16) + 7 of the rows 8 * (t / 16) to 8 * (t / 16) + 7, in 8 loads of 16 bytes each (BF16) that
-// all are on their way before the first is needed. So a row of the tile is read by half a warp, whole lines at a time,
+// 8 * (t % 16) to 8 * (t % 16) + 7 of the rows 8 * (t / 16) to 8 * (t / 16) + 7, in 8 loads of 16 bytes each (BF16)
+// that all are on their way before the first is needed. So a row of the tile is read by half a warp, whole lines at a time,
 // and the scales of 16 neighbouring rows leave a warp together, which is one line of the GEMM's layout, where scales of
-// 1x128 lie column by column. 1x128 needs shuffles within the half warp only, 128x128 and 128x1 go through shared memory.
+// 1x128 lie column by column. 1x128 needs shuffles within the half warp only, 128x128 and 128x1 take shared memory.
 //
 // "Row" and "column" mean what lies contiguously in the source: for a transposed view the launch swaps them, and with
 // them 1x128 and 128x1. Codes that are contiguous the other way are turned in shared memory.
@@ -330,8 +330,8 @@ octet_quantize_1x128(const __grid_constant__ QuantizeParameters p) {
     Codec c = codec(p.format, true);
     float x[PASSES][8];
     load_tile(p.source, pieces(p.rows, p.columns, at), x);
-    // Each lane of a half warp has the maxima of its 8 rows; lane i % 8 keeps that of row i and makes its scale, which is
-    // one division for 8 rows instead of 8.
+    // Each lane of a half warp has the maxima of its 8 rows; lane i % 8 keeps that of row i and makes its scale, which
+    // is one division for 8 rows instead of 8.
     int lane = int(threadIdx.x) % 8;
     u32 mine = 0;
 #pragma unroll
@@ -458,8 +458,8 @@ octet_quantize_row(const __grid_constant__ QuantizeParameters p) {
     }
 }
 
-/// One scale for a column of what the launch calls rows: the source is the transpose of what is to be quantised by rows.
-/// A block takes 128 columns.
+/// One scale for a column of what the launch calls rows: the source is the transpose of what is quantised by rows. A
+/// block takes 128 columns.
 extern "C" __global__ void __launch_bounds__(THREADS)
 octet_quantize_column(const __grid_constant__ QuantizeParameters p) {
     __shared__ u32 ofWarp[THREADS / 32][TILE];

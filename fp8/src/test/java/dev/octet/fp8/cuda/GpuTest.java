@@ -3,12 +3,14 @@ package dev.octet.fp8.cuda;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.octet.core.DType;
 import dev.octet.core.Device;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.core.cpu.CpuPool;
 import dev.octet.cuda.Cuda;
 import dev.octet.cuda.CudaDevice;
 import dev.octet.cuda.CudaStream;
@@ -16,6 +18,8 @@ import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
+import dev.octet.fp8.reference.ExactResult;
+import dev.octet.fp8.reference.ReferenceGemm;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,6 +28,8 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What only tensors on a GPU can show: large offsets, streams, errors, the same bits again. */
 @Tag("gpu")
@@ -78,6 +84,27 @@ class GpuTest {
         }
     }
 
+    /**
+     * What callers get: on Hopper a kernel that adds up in tensor cores, with about 14 bits within a block of K, else
+     * one that is far within this bound.
+     */
+    @ParameterizedTest
+    @CsvSource({"1, 576, 1024", "64, 2112, 1536", "130, 257, 512", "300, 384, 2048", "129, 130, 1000"})
+    void theGemmThatCallersGet(long m, long n, long k) {
+        try (Tensor x = gaussian(10, m, k); Tensor w = gaussian(11, n, k);
+                ScaledTensor a = fp8.quantize(x, DType.F8_E4M3, Scaling.ACTIVATION);
+                ScaledTensor b = fp8.quantize(w, DType.F8_E4M3, Scaling.WEIGHT); Tensor d = fp8.gemm(a, b, DType.F32);
+                ScaledTensor hostA = a.to(Device.CPU); ScaledTensor hostB = b.to(Device.CPU)) {
+            ExactResult exact = ReferenceGemm.exact(hostA, hostB, CpuPool.shared());
+            float[] values = d.toFloatArray();
+            for (int i = 0; i < values.length; i++) {
+                double error = Math.abs(values[i] - exact.sums()[i]);
+                assertTrue(error <= 0x1p-12 * exact.magnitudes()[i],
+                        "element " + i + " is " + values[i] + ", exact " + exact.sums()[i]);
+            }
+        }
+    }
+
     @Test
     void twoStreamsAtOnce() {
         CudaDevice gpu = Cuda.device(0);
@@ -110,8 +137,8 @@ class GpuTest {
         long columns = 16384;
         long rows = (1L << 31) / columns + 70;
         assumeTrue(Cuda.device(0).freeMemory() > 5 * rows * columns, "not enough memory on the GPU");
-        try (Tensor x = Tensor.allocate(GPU, DType.BF16, Shape.of(rows, columns)); Tensor last = gaussian(5, 64, columns);
-                Tensor w = gaussian(6, 130, columns)) {
+        try (Tensor x = Tensor.allocate(GPU, DType.BF16, Shape.of(rows, columns));
+                Tensor last = gaussian(5, 64, columns); Tensor w = gaussian(6, 130, columns)) {
             x.slice(0, rows - 64, rows).copyFrom(last);
             try (ScaledTensor all = fp8.quantize(x, DType.F8_E4M3, Scaling.ACTIVATION);
                     ScaledTensor alone = fp8.quantize(last, DType.F8_E4M3, Scaling.ACTIVATION);

@@ -27,8 +27,8 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A {@code .cu} file built by the host's C++ compiler against {@code src/test/cuda}, where {@code host_runtime.hpp} says
- * what that gives. The compiler is that of the environment variable {@code CXX}, or {@code c++}, {@code g++} or
+ * A {@code .cu} file built by the host's C++ compiler against {@code src/test/cuda}, where {@code host_runtime.hpp}
+ * says what that gives. The compiler is that of the environment variable {@code CXX}, or {@code c++}, {@code g++} or
  * {@code clang++} on the path. Libraries are kept in {@code target/cuda-host} under a hash of all that went into them.
  */
 final class HostBuild {
@@ -36,8 +36,8 @@ final class HostBuild {
     private static final Path OUTPUT = Path.of("target", "cuda-host").toAbsolutePath();
     static final List<String> OPTIONS = List.of("-std=c++17", "-O2", "-march=native", "-ffp-contract=off",
             "-fno-strict-aliasing", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden");
-    private static final Pattern KERNEL =
-            Pattern.compile("extern\\s+\"C\"\\s+__global__\\s+void\\s+(?:__launch_bounds__\\([^)]*\\)\\s*)?(\\w+)\\s*\\(");
+    private static final Pattern KERNEL = Pattern.compile(
+            "extern\\s+\"C\"\\s+__global__\\s+void\\s+(?:__launch_bounds__\\([^)]*\\)\\s*)?(\\w+)\\s*\\(");
     private static final int ERROR_BYTES = 2048;
     private static final Optional<Path> COMPILER = findCompiler();
     private static final Map<Path, HostBuild> ALL = new ConcurrentHashMap<>();
@@ -169,8 +169,8 @@ final class HostBuild {
     void launch(String kernel, int blocks, int threads, int shared, long order, MemorySegment struct) {
         long expected = parameterBytes(kernel);
         if (expected != struct.byteSize()) {
-            throw new IllegalStateException(kernel + " has a parameter of " + expected + " bytes, the launch has one of "
-                    + struct.byteSize());
+            throw new IllegalStateException(kernel + " has a parameter of " + expected
+                    + " bytes, the launch has one of " + struct.byteSize());
         }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment name = arena.allocateFrom(kernel);
@@ -199,7 +199,8 @@ final class HostBuild {
             MemorySegment sizes = arena.allocate(16 * 8L, 8);
             int count = (int) parameters.invokeExact(arena.allocateFrom(kernel), sizes);
             if (count != 1) {
-                throw new IllegalStateException(kernel + (count < 0 ? " is not there" : " has " + count + " parameters"));
+                throw new IllegalStateException(
+                        kernel + (count < 0 ? " is not there" : " has " + count + " parameters"));
             }
             return sizes.get(ValueLayout.JAVA_LONG, 0);
         } catch (RuntimeException | Error e) {

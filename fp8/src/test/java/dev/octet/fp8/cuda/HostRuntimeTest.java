@@ -43,7 +43,7 @@ class HostRuntimeTest {
         }
     }
 
-    /** Sums by shuffles, a static and a dynamic array in shared memory, and a barrier in a loop that differs by block. */
+    /** Sums by shuffles, static and dynamic shared memory, and barriers in a loop that differs by block. */
     @ParameterizedTest
     @ValueSource(longs = {0, 1, 2, 3, 17})
     void aRightKernelHasOneResultInEveryOrder(long order) {

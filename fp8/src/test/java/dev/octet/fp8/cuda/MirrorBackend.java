@@ -9,6 +9,7 @@ import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.spi.Fp8Backend;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,7 +23,21 @@ import org.jspecify.annotations.Nullable;
  * and with the host's alignment: a kernel that writes beside its output, or can't bear an odd address, is seen.
  */
 public final class MirrorBackend implements Fp8Backend {
-    private static final Fp8Backend CUDA = new CudaBackend();
+    /** The first GPU, with kernels alone that keep the FP32 bound, which the suites ask for. */
+    private static final class Portable implements Launcher {
+        @Override
+        public void launch(Fp8Kernel kernel, long blocks, MemorySegment parameters) {
+            GpuLauncher.of(GPU).launch(kernel, blocks, parameters);
+        }
+
+        @Override
+        public long scratch() {
+            return GpuLauncher.of(GPU).scratch();
+        }
+    }
+
+    private static final Device GPU = Device.cuda(0);
+    private static final Launcher LAUNCHER = new Portable();
 
     /** For the service loader. */
     public MirrorBackend() {}
@@ -46,7 +61,7 @@ public final class MirrorBackend implements Fp8Backend {
             }
             int size = t.dtype().byteSize();
             long at = t.shape().elements() == 0 ? 0 : t.address() % LINE / size * size;
-            DeviceBuffer buffer = Cuda.device(0).allocate(at + t.segment().byteSize() + LINE);
+            DeviceBuffer buffer = Cuda.device(GPU.index()).allocate(at + t.segment().byteSize() + LINE);
             buffers.add(buffer);
             if (t.segment().byteSize() > 0) {
                 buffer.write(at, t.segment());
@@ -101,18 +116,18 @@ public final class MirrorBackend implements Fp8Backend {
 
     @Override
     public Optional<String> unavailable() {
-        return CUDA.unavailable();
+        return new CudaBackend().unavailable();
     }
 
     @Override
     public String description() {
-        return "backend cuda on copies";
+        return "backend cuda's portable kernels on copies";
     }
 
     @Override
     public void cast(Tensor source, Tensor target, Overflow overflow, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.cast(m.of(source), m.of(target), overflow, execution);
+            CudaCast.cast(LAUNCHER, m.of(source), m.of(target), overflow);
             m.bringBack(target);
         }
     }
@@ -120,7 +135,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void quantize(Tensor source, ScaledTensor target, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.quantize(m.of(source), m.of(target), execution);
+            CudaQuantizer.quantize(LAUNCHER, m.of(source), m.of(target));
             m.bringBack(target);
         }
     }
@@ -128,7 +143,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void dequantize(ScaledTensor source, Tensor target, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.dequantize(m.of(source), m.of(target), execution);
+            CudaQuantizer.dequantize(LAUNCHER, m.of(source), m.of(target));
             m.bringBack(target);
         }
     }
@@ -136,7 +151,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void requantize(ScaledTensor source, ScaledTensor target, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.requantize(m.of(source), m.of(target), execution);
+            CudaQuantizer.requantize(LAUNCHER, m.of(source), m.of(target));
             m.bringBack(target);
         }
     }
@@ -144,7 +159,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.gemm(m.of(a), m.of(b), m.of(d), m.of(epilogue), execution);
+            CudaGemm.gemm(LAUNCHER, m.of(a), m.of(b), m.of(d), m.of(epilogue));
             m.bringBack(d);
         }
     }
@@ -152,7 +167,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.gemm(m.of(a), m.of(b), m.of(d), m.of(epilogue), execution);
+            CudaGemm.gemm(LAUNCHER, m.of(a), m.of(b), m.of(d), m.of(epilogue));
             m.bringBack(d);
         }
     }
@@ -161,7 +176,7 @@ public final class MirrorBackend implements Fp8Backend {
     public void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
             Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.groupedGemm(m.of(a), begins, ends, b.stream().map(m::of).toList(), m.of(d), execution);
+            CudaGemm.grouped(LAUNCHER, m.of(a), begins, ends, b.stream().map(m::of).toList(), m.of(d));
             m.bringBack(d);
         }
     }
@@ -170,7 +185,7 @@ public final class MirrorBackend implements Fp8Backend {
     public void kGroupedGemm(ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d, @Nullable Tensor addend,
             Execution execution) {
         try (Mirror m = new Mirror()) {
-            CUDA.kGroupedGemm(m.of(a), m.of(b), offsets, m.of(d), addend == null ? null : m.of(addend), execution);
+            CudaGemm.kGrouped(LAUNCHER, m.of(a), m.of(b), offsets, m.of(d), addend == null ? null : m.of(addend));
             m.bringBack(d);
         }
     }

@@ -21,15 +21,16 @@ import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Every kernel through nvcc for the architectures it is loaded on, where there is an nvcc: prints what each takes of a
- * multiprocessor, and does not let a GEMM spill registers. Without nvcc one line says so; profile {@code nvrtc} compiles
- * the kernels by NVRTC anywhere.
+ * multiprocessor, and does not let a GEMM spill registers. Without nvcc one line says so; profile {@code nvrtc}
+ * compiles the kernels by NVRTC anywhere.
  */
 class NvccTest {
     private static final List<ComputeCapability> TARGETS =
             List.of(new ComputeCapability(8, 0), new ComputeCapability(9, 0));
 
     private static Optional<Path> nvcc() {
-        return Stream.concat(Stream.of(System.getenv().getOrDefault("PATH", "").split(":")), Stream.of("/usr/local/cuda/bin"))
+        String path = System.getenv().getOrDefault("PATH", "") + ":/usr/local/cuda/bin";
+        return Stream.of(path.split(":"))
                 .filter(p -> !p.isEmpty()).map(p -> Path.of(p, "nvcc")).filter(Files::isExecutable).findFirst();
     }
 
@@ -79,7 +80,7 @@ class NvccTest {
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertTrue(process.waitFor() == 0, () -> String.join(" ", command) + ":\n" + said);
-        // ptxas only warns of wgmma that wait for each other and of setmaxnreg that it drops; either costs half the speed.
+        // ptxas only warns of wgmma that wait for each other and of setmaxnreg that it drops; each costs half the speed.
         assertTrue(said.lines().noneMatch(l -> l.contains("serialized") || l.contains("setmaxnreg")), said);
         return KernelUsage.parse(said);
     }
