@@ -1,6 +1,6 @@
 // Runs CUDA kernels on the host, for tests: a grid of blocks, a block's threads as fibres that take turns, shared
-// memory, barriers and warp collectives. What a GPU would answer with a hang or with garbage is an error here that names the
-// threads: a barrier that some never reach, lanes of a warp at different collectives, a write behind shared memory.
+// memory, barriers and warp collectives. What a GPU would answer with a hang or with garbage is an error here that names
+// the threads: a barrier that some never reach, lanes of a warp at different collectives, a write behind shared memory.
 //
 // A block runs on one operating system thread, so a kernel's shared memory is thread_local memory (static arrays and
 // the dynamic one alike), filled with 0xFF before each block. Blocks run one after the other on up to two threads; the

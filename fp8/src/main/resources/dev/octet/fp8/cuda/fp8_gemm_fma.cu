@@ -8,9 +8,9 @@
 //
 // Schedule. A block of 8 warps has a tile of D, 8 R rows by 128 columns; a warp has R rows, a lane 4 neighbouring
 // columns, so that a row of the tile lies in one warp, which the quantised output needs. K goes by 32: codes are
-// fetched into registers while the 32 before are multiplied, then decoded into shared memory, A as [k][8 R], B as [k][128]. For
-// each k a lane reads R values of A, which all lanes share, and 4 of B: 4 R products for R / 4 + 4 beats of shared
-// memory.
+// fetched into registers while the 32 before are multiplied, then decoded into shared memory, A as [k][8 R], B as
+// [k][128]. For each k a lane reads R values of A, which all lanes share, and 4 of B: 4 R products for R / 4 + 4 beats
+// of shared memory.
 // R = 8 is for many rows, R = 1 for few, where B's bytes are the limit.
 #include "fp8_epilogue.cuh"
 

@@ -8,8 +8,8 @@
 //
 // Schedule. A block of 256 threads takes a tile of 128 x 128 elements and reads it once: thread t has the columns
 // 8 * (t % 16) to 8 * (t % 16) + 7 of the rows 8 * (t / 16) to 8 * (t / 16) + 7, in 8 loads of 16 bytes each (BF16)
-// that all are on their way before the first is needed. So a row of the tile is read by half a warp, whole lines at a time,
-// and the scales of 16 neighbouring rows leave a warp together, which is one line of the GEMM's layout, where scales of
+// that all are on their way before the first is needed. So a row of the tile is read by half a warp, whole lines at a
+// time, and the scales of 16 neighbouring rows leave a warp together, side by side in the GEMM's layout, where scales of
 // 1x128 lie column by column. 1x128 needs shuffles within the half warp only, 128x128 and 128x1 take shared memory.
 //
 // "Row" and "column" mean what lies contiguously in the source: for a transposed view the launch swaps them, and with

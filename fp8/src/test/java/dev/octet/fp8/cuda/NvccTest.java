@@ -80,7 +80,7 @@ class NvccTest {
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertTrue(process.waitFor() == 0, () -> String.join(" ", command) + ":\n" + said);
-        // ptxas only warns of wgmma that wait for each other and of setmaxnreg that it drops; each costs half the speed.
+        // ptxas only warns of wgmma that wait for each other and of setmaxnreg that it drops; each halves the speed.
         assertTrue(said.lines().noneMatch(l -> l.contains("serialized") || l.contains("setmaxnreg")), said);
         return KernelUsage.parse(said);
     }
