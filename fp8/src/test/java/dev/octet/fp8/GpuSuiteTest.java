@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Tag;
 
 /**
- * The suites of all backends on a GPU, by way of backend {@code cuda-mirror}, which is one of those that they run on
+ * The suites of all backends on a GPU, by way of backend {@code cuda-portable}, which is one of those that they run on
  * where there is a GPU.
  */
 @Tag("gpu")
@@ -17,10 +17,10 @@ class GpuSuiteTest {
     @BeforeAll
     static void aGpu() {
         Optional<String> why = Fp8Backends.FOUND.unavailable(Fp8Backends.FOUND.all().stream()
-                .filter(b -> b.name().equals("cuda-mirror")).findFirst().orElseThrow());
+                .filter(b -> b.name().equals("cuda-portable")).findFirst().orElseThrow());
         why.ifPresent(w -> System.out.println("Suites on the GPU are skipped: " + w));
         assumeTrue(why.isEmpty(), why.orElse(""));
-        assertTrue(TestedBackends.names().anyMatch("cuda-mirror"::equals), "the suites leave it out");
+        assertTrue(TestedBackends.names().anyMatch("cuda-portable"::equals), "the suites leave it out");
     }
 
     @Nested

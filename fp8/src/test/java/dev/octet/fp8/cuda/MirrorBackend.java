@@ -18,7 +18,7 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Backend {@code cuda-mirror} of the tests: takes tensors of the CPU, does the work on the first GPU and brings the
+ * Backend {@code cuda-portable} of the tests: takes tensors of the CPU, does the work on the first GPU and brings the
  * results back, so that the suites run on a GPU as they are. Memory is copied with all that lies between the elements
  * and with the host's alignment: a kernel that writes beside its output, or can't bear an odd address, is seen.
  */
@@ -101,7 +101,7 @@ public final class MirrorBackend implements Fp8Backend {
 
     @Override
     public String name() {
-        return "cuda-mirror";
+        return "cuda-portable";
     }
 
     @Override
