@@ -268,7 +268,16 @@ CUresult cuOccupancyMaxActiveClusters(int *clusters, CUfunction function, const 
     return call("cuOccupancyMaxActiveClusters", " %p%s", (void *)function, text);
 }
 
+/* Launches are not even looked at: what remains is the caller's own cost. */
+static int quiet;
+
+int standin_quiet(int on) {
+    quiet = on;
+    return 0;
+}
+
 CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params, void **extra) {
+    if (quiet) return CUDA_SUCCESS;
     char text[512], read[256];
     describe(text, sizeof text, config);
     values(read, sizeof read, params);

@@ -18,10 +18,12 @@ import org.junit.jupiter.api.Assumptions;
 final class StandIn {
     private final MethodHandle takeLog;
     private final MethodHandle fail;
+    private final MethodHandle quiet;
 
     private StandIn(NativeLibrary library) {
         takeLog = library.function("standin_take_log", "ll");
         fail = library.function("standin_fail", "li");
+        quiet = library.function("standin_quiet", "i");
     }
 
     /** Builds the library where {@code octet.cuda.libcuda} says; skips the test where there is no compiler or header. */
@@ -72,6 +74,15 @@ final class StandIn {
     void fail(String call, int status) {
         try (Arena arena = Arena.ofConfined()) {
             int ignored = (int) fail.invokeExact(arena.allocateFrom(call).address(), status);
+        } catch (Throwable t) {
+            throw new AssertionError(t);
+        }
+    }
+
+    /** Says whether launches are neither looked at nor written down. */
+    void quiet(boolean on) {
+        try {
+            int ignored = (int) quiet.invokeExact(on ? 1 : 0);
         } catch (Throwable t) {
             throw new AssertionError(t);
         }
