@@ -13,7 +13,8 @@
  *   dot(sum, a, b)     sum + a * b in each lane, for BF16 both products one after the other
  *   zero, set1, load, store, mul, madd (fused), uload, ustore, uset1 (broadcast of a unit in memory), transpose (of L vectors),
  *   total (adds the lanes in a fixed order)
- *   V, C               vectors of rows and columns of the largest tile, C divisible by 2 and 3 if V is 4
+ *   V, C               vectors of rows and columns of the largest tile; V * C is a multiple of 3 if V is 4
+ *   OWN_SWEEP          if it has a function sweep of its own, which it declares
  *   RUN                tasks' decoded columns that fit in L1: a multiple of V * C
  *
  * Sums of a block are added up in FP32 from 0, multiplied with the product of the scales, and added to the running sums
@@ -32,7 +33,11 @@
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vec opaque(vec v) {
+#if defined(__x86_64__)
     __asm__("" : "+v"(v));
+#else
+    __asm__("" : "+w"(v));
+#endif
     return v;
 }
 
@@ -302,6 +307,7 @@ OCTET_EXPORT void NAME(pack)(const struct fp8_gemm *g, int64_t row, int64_t from
     }
 }
 
+#ifndef OWN_SWEEP
 /* v vectors of rows, c columns, one block: sums[c][v * L] += block sums * scales */
 INLINE void tile(int v, int c, const uint32_t *a, const uint32_t *b, float *sums, const float *scales_a,
                  const float *scales_b) {
@@ -369,6 +375,12 @@ static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t colum
     default: break;
     }
 }
+#endif
+
+#ifdef OWN_SWEEP
+static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,
+                  const float *scales_b);
+#endif
 
 /* Decodes a block of some columns. */
 static void decode_columns(const struct fp8_gemm *g, int64_t from, int64_t count, int64_t block, uint32_t *to,

@@ -82,22 +82,24 @@ static inline uint32_t largest(__m512i max, int64_t type) {
     return _mm512_reduce_max_epu32(max);
 }
 
-/* Makes and stores the scale of a group; returns what elements are multiplied with. */
-static inline float scale(const struct fp8_quantize *q, const struct rounding *r, uint32_t max_bits, int64_t row,
-                          int64_t block) {
+/* The scale of a group. */
+static inline float scale_of(const struct fp8_quantize *q, const struct rounding *r, uint32_t max_bits) {
     float max = fp8_bits(max_bits);
     float s = (max <= 1e-4f ? 1e-4f : max) / r->max; /* NaN stays NaN */
     if (q->power_of_two && s < (float)__builtin_inff()) {
         uint32_t e = (fp8_bits_of(s) + 0x7FFFFF) >> 23;
         s = fp8_bits((e < 1 ? 1 : e > 254 ? 254 : e) << 23);
     }
+    return s;
+}
+
+static inline void store_scale(const struct fp8_quantize *q, float s, int64_t row, int64_t block) {
     int64_t at = row * q->scale_row + block * q->scale_block;
     if (q->e8m0) {
         ((uint8_t *)q->scales)[at] = (uint8_t)(s != s ? 0xFF : fp8_bits_of(s) >> 23);
     } else {
         ((fp8_float *)q->scales)[at] = s != s ? fp8_bits(0x7FC00000) : s;
     }
-    return 1 / s;
 }
 
 /* Codes 128 elements of a finite group. */
@@ -202,13 +204,50 @@ static void squares(const struct fp8_quantize *q, const struct rounding *r, int6
     float factor[MAX_BLOCKS];
     for (int64_t b = 0; b < blocks; b++) {
         int cut = width(q, (block + b) * FP8_BLOCK) < FP8_BLOCK;
-        factor[b] = scale(q, r, cut ? last : largest(max[b], q->type), row / FP8_BLOCK, block + b);
+        float s = scale_of(q, r, cut ? last : largest(max[b], q->type));
+        store_scale(q, s, row / FP8_BLOCK, block + b);
+        factor[b] = 1 / s;
     }
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t b = 0; b < blocks; b++) {
             encode(q, r, i, (block + b) * FP8_BLOCK, factor[b]);
         }
     }
+}
+
+/*
+ * Rows with scales of their own, at most LINE_ROWS, and at most LINE_BLOCKS blocks. Scales lie column by column, so that
+ * those of a row are far from each other: they are kept until all rows are done, and each column's written at once.
+ */
+enum { LINE_ROWS = 16, LINE_BLOCKS = 64 };
+
+static void lines(const struct fp8_quantize *q, const struct rounding *r, int64_t row, int64_t rows, int64_t block,
+                  int64_t blocks) {
+    float scales[LINE_BLOCKS][LINE_ROWS];
+    int64_t step = q->type == FP8_BF16 ? 32 : 16; /* elements of a cache line */
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t b = 0; b < blocks; b++) {
+            int64_t column = (block + b) * FP8_BLOCK;
+            const char *ahead = at(q, row + i, column + 8 * FP8_BLOCK);
+            for (int64_t j = 0; j < FP8_BLOCK / step; j++) {
+                __builtin_prefetch(ahead + 64 * j);
+            }
+            scales[b][i] = scale_of(q, r, largest_of(q, row + i, column));
+        }
+        /* Apart: the way from a maximum to its factor is long, and those of several groups overlap. */
+        for (int64_t b = 0; b < blocks; b++) {
+            encode(q, r, row + i, (block + b) * FP8_BLOCK, 1 / scales[b][i]);
+        }
+    }
+    for (int64_t b = 0; b < blocks; b++) {
+        for (int64_t i = 0; i < rows; i++) {
+            store_scale(q, scales[b][i], row + i, block + b);
+        }
+    }
+}
+
+static inline int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
 /*
@@ -219,10 +258,9 @@ OCTET_EXPORT void octet_fp8_quantize_avx512(const struct fp8_quantize *q, int64_
                                             int64_t blocks) {
     struct rounding r = rounding_of(q->format);
     if (q->group_rows == 1) {
-        for (int64_t i = row; i < row + rows; i++) {
-            for (int64_t b = block; b < block + blocks; b++) {
-                float factor = scale(q, &r, largest_of(q, i, b * FP8_BLOCK), i, b);
-                encode(q, &r, i, b * FP8_BLOCK, factor);
+        for (int64_t i = row; i < row + rows; i += LINE_ROWS) {
+            for (int64_t b = block; b < block + blocks; b += LINE_BLOCKS) {
+                lines(q, &r, i, least(LINE_ROWS, row + rows - i), b, least(LINE_BLOCKS, block + blocks - b));
             }
         }
     } else {

@@ -28,10 +28,17 @@ struct kernels {
     int64_t octet_fp8_layout_##s(int64_t);                                                                             \
     static const struct kernels K_##s = {#s, octet_fp8_rows_pack_##s, octet_fp8_rows_##s, octet_fp8_pack_##s,          \
                                          octet_fp8_gemm_##s, octet_fp8_layout_##s};
+#if defined(__x86_64__)
 DECLARE(avx2)
 DECLARE(avx512)
 DECLARE(avx512bf16)
+#else
+DECLARE(neon)
+DECLARE(neonbf16)
+#endif
+#if defined(__x86_64__)
 void octet_fp8_quantize_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t);
+#endif
 
 static uint64_t state;
 
@@ -183,6 +190,7 @@ static void one_gemm(const struct kernels *f) {
     free((void *)g.b.scales);
 }
 
+#if defined(__x86_64__)
 static void one_quantize(void) {
     struct fp8_quantize q = {0};
     q.rows = size();
@@ -225,12 +233,15 @@ static void one_quantize(void) {
     free(q.scales);
 }
 
+#endif
+
 int main(int argc, char **argv) {
     long rounds = argc > 1 ? atol(argv[1]) : 300;
     int32_t levels = argc > 2 ? atoi(argv[2]) & octet_cpu_sets() : octet_cpu_sets();
     for (long i = 0; i < rounds; i++) {
         state = (uint64_t)i;
         next();
+#if defined(__x86_64__)
         if (levels & OCTET_AVX2) {
             one_gemm(&K_avx2);
         }
@@ -241,6 +252,14 @@ int main(int argc, char **argv) {
         if (levels & OCTET_AVX512_BF16) {
             one_gemm(&K_avx512bf16);
         }
+#else
+        if (levels & OCTET_NEON) {
+            one_gemm(&K_neon);
+        }
+        if (levels & OCTET_NEON_BF16) {
+            one_gemm(&K_neonbf16);
+        }
+#endif
     }
     printf("%ld rounds, instruction sets %d: no fault\n", rounds, (int)levels);
     return 0;

@@ -30,6 +30,8 @@ final class FfmQuantizer {
     /** From so many codes on they are written past the caches: more than a second-level cache holds. */
     private static final long PAST_CACHE = 4 << 20;
     private static final int LINE = 64;
+    /** Rows whose scales, which lie column by column, share a cache line: two threads should not write to one. */
+    private static final int SCALES_OF_LINE = 16;
     private static final MethodHandle QUANTIZE =
             Fp8Library.procedureFor(InstructionSet.AVX512, "quantize", 5);
 
@@ -64,7 +66,7 @@ final class FfmQuantizer {
         }
         long blocks = Math.ceilDiv(columns, (long) BLOCK);
         long taskBlocks = Math.min(blocks, squares ? bf16 ? SQUARES_BF16 : SQUARES_F32 : TASK_BLOCKS);
-        long taskRows = squares ? BLOCK : Math.max(1, TASK_BLOCKS / taskBlocks);
+        long taskRows = squares ? BLOCK : GemmLayout.roundUp(Math.max(1, TASK_BLOCKS / taskBlocks), SCALES_OF_LINE);
         long across = Math.ceilDiv(blocks, taskBlocks);
         int tasks = Math.toIntExact(Math.multiplyExact(across, Math.ceilDiv(rows, taskRows)));
         CpuPool.Task task = t -> {

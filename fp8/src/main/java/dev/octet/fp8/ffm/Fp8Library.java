@@ -8,6 +8,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -16,10 +17,26 @@ final class Fp8Library {
     /** Agrees with FP8_ABI in fp8.h. */
     private static final int ABI = 1;
     private static final NativeLibrary LIBRARY = NativeLibrary.open(Fp8Library.class, "fp8", ABI);
-    private static final @Nullable InstructionSet LEVEL = LIBRARY
-            .best(InstructionSet.AVX2, InstructionSet.AVX512, InstructionSet.AVX512_BF16).orElse(null);
+    /** What kernels were compiled for; those for AMX never ran, so they have to be asked for. */
+    private static final List<InstructionSet> COMPILED = List.of(InstructionSet.AVX2, InstructionSet.AVX512,
+            InstructionSet.AVX512_BF16, InstructionSet.NEON, InstructionSet.NEON_BF16);
+    private static final @Nullable InstructionSet LEVEL = level(LIBRARY);
 
     private Fp8Library() {}
+
+    private static @Nullable InstructionSet level(NativeLibrary library) {
+        if (InstructionSet.AMX.id().equals(System.getProperty("octet.native.level"))
+                && library.supported().contains(InstructionSet.AMX)) {
+            return InstructionSet.AMX;
+        }
+        return library.best(COMPILED.toArray(InstructionSet[]::new)).orElse(null);
+    }
+
+    /** {@return whether the kernels are known to be faster than those on the Vector API, by measurement} */
+    static boolean isFaster() {
+        InstructionSet level = LEVEL;
+        return level == InstructionSet.AVX512 || level == InstructionSet.AVX512_BF16 || level == InstructionSet.AMX;
+    }
 
     /** {@return empty if the kernels can run, else why not} */
     static Optional<String> unavailable() {
