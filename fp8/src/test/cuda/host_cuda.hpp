@@ -242,3 +242,33 @@ inline unsigned short octet_float_to_half(float x) {
     a += 0xFFF + (a >> 13 & 1);
     return (unsigned short) (sign | ((a >> 13) - (112 << 10)));
 }
+
+// ------------------------------------------------------------------------------------------------ tensor cores
+
+/// mma.sync.m16n8k16.row.col.f32.bf16.bf16.f32 by the PTX ISA's figures of its fragments, d += a * b, with FP32 sums in
+/// increasing k. With g = lane / 4 and t = lane % 4 a register of A has two neighbours of a row: a0 (g, 2t), a1
+/// (g + 8, 2t), a2 (g, 2t + 8), a3 (g + 8, 2t + 8); of B two neighbours of a column: b0 (2t, g), b1 (2t + 8, g); of D
+/// one element: d0 (g, 2t), d1 (g, 2t + 1), d2 (g + 8, 2t), d3 (g + 8, 2t + 1).
+inline void octet_mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    uint64_t low[32], high[32], right[32];
+    auto meet = [](uint64_t (&to)[32], unsigned x, unsigned y) {
+        memcpy(to, octet_host::meet("mma.sync", ~0u, uint64_t(y) << 32 | x), sizeof to);
+    };
+    meet(low, a[0], a[1]);
+    meet(high, a[2], a[3]);
+    meet(right, b[0], b[1]);
+    auto value = [](uint64_t pair, int word, int odd) {
+        unsigned bits = unsigned(pair >> 32 * word);
+        return octet_host::from<float>(uint64_t(odd ? bits & 0xFFFF0000u : bits << 16));
+    };
+    unsigned lane = octet_host::lane();
+    for (int e = 0; e < 4; e++) {
+        unsigned row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        for (int k = 0; k < 16; k++) {
+            const uint64_t* half = k < 8 ? low : high;
+            float x = value(half[row % 8 * 4 + k % 8 / 2], row / 8, k % 2);
+            float y = value(right[column * 4 + k % 8 / 2], k / 8, k % 2);
+            d[e] = __builtin_fmaf(x, y, d[e]);
+        }
+    }
+}

@@ -16,15 +16,19 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Launches the portable GEMM: products that have all but their addresses and extents in common go into one launch, up
- * to 32 of them. {@code fp8_gemm_fma.cu} and {@code fp8_epilogue.cuh} explain the kernel and its parameter.
+ * to 32 of them. {@code fp8_gemm_mma.cu}, {@code fp8_gemm_fma.cu} and {@code fp8_epilogue.cuh} explain the kernels and
+ * their parameter.
  *
  * <p>Each product's sums are made in the same order whichever tile, launch or group it is in, so that a group has the
  * bits of a GEMM by itself.
  */
 final class CudaGemm {
+    /** Whether FMAs take the place of tensor cores: slower, but with every rounding prescribed. */
+    private static final boolean FMA = Boolean.getBoolean("octet.fp8.cuda.fma");
+
     private static final int TILE_N = 128;
     private static final int MAX_PRODUCTS = 32;
-    /** Up to so many rows the tile of 8 rows is taken, if no product of the launch has more. */
+    /** Up to so many rows the tile of 8 rows is taken for FMAs, if no product of the launch has more. */
     private static final int FEW_ROWS = 8;
 
     private static final int A = 0;
@@ -235,7 +239,7 @@ final class CudaGemm {
         setInt(p, B + CONTIGUITY, contiguityB);
         setInt(p, 204, vectors);
         setInt(p, 208, products);
-        boolean few = largestM <= FEW_ROWS;
+        boolean few = FMA && largestM <= FEW_ROWS;
         long tileM = few ? 8 : 64;
         for (int i = 0; i < products; i++) {
             long at = PRODUCTS + (long) PRODUCT_BYTES * i;
@@ -243,7 +247,7 @@ final class CudaGemm {
             long m = p.get(ValueLayout.JAVA_LONG, at + 56);
             tiles += Math.ceilDiv(m, tileM) * Math.ceilDiv(n, (long) TILE_N);
         }
-        launcher.launch(few ? Fp8Kernel.GEMM_FMA_8 : Fp8Kernel.GEMM_FMA_64, tiles, p);
+        launcher.launch(!FMA ? Fp8Kernel.GEMM_MMA_64 : few ? Fp8Kernel.GEMM_FMA_8 : Fp8Kernel.GEMM_FMA_64, tiles, p);
         products = 0;
     }
 }

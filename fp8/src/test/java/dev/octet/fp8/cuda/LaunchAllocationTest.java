@@ -87,6 +87,6 @@ class LaunchAllocationTest {
             }
             CudaGemm.grouped(counter, a, begins, ends, weights, d);
         }
-        assertEquals(List.of("GEMM_FMA_64 32", "GEMM_FMA_64 32", "GEMM_FMA_64 5"), counter.launched);
+        assertEquals(List.of("GEMM_MMA_64 32", "GEMM_MMA_64 32", "GEMM_MMA_64 5"), counter.launched);
     }
 }

@@ -8,6 +8,7 @@ import dev.octet.cuda.ComputeCapability;
 import dev.octet.cuda.KernelSource;
 import dev.octet.cuda.KernelUsage;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -35,25 +37,27 @@ class NvccTest {
     }
 
     @Test
-    void everyKernelCompilesAndNoGemmSpills(@TempDir Path folder) throws Exception {
+    void everyKernelCompilesAndNoGemmSpills(@TempDir Path folder) {
         Optional<Path> nvcc = nvcc();
         if (nvcc.isEmpty()) {
             System.out.println("CUDA kernels are not compiled here: no nvcc on the path");
             return;
         }
+        List<Job> jobs = TARGETS.stream()
+                .flatMap(t -> new Fp8KernelCatalog().sources(t).stream().map(s -> new Job(t.arch(), s))).toList();
         List<String> rows = new ArrayList<>();
         List<String> spills = new ArrayList<>();
-        int number = 0;
-        for (ComputeCapability target : TARGETS) {
-            for (KernelSource source : new Fp8KernelCatalog().sources(target)) {
-                List<KernelUsage> found = compile(nvcc.get(), folder.resolve("" + number++), source, target.arch());
-                assertFalse(found.isEmpty(), source + " has no kernel");
-                for (KernelUsage u : found) {
-                    rows.add(String.format("%-7s %-28s %4d registers %6d bytes shared %4d bytes spilled  %s",
-                            target.arch(), u.kernel(), u.registers(), u.sharedBytes(), u.spillStoreBytes(), source));
-                    if (u.kernel().contains("gemm") && u.spills()) {
-                        spills.add(rows.getLast());
-                    }
+        // All cores: nvcc uses one.
+        List<List<KernelUsage>> all = IntStream.range(0, jobs.size()).parallel()
+                .mapToObj(i -> compile(nvcc.get(), folder.resolve("" + i), jobs.get(i))).toList();
+        for (int i = 0; i < jobs.size(); i++) {
+            Job job = jobs.get(i);
+            assertFalse(all.get(i).isEmpty(), job + " has no kernel");
+            for (KernelUsage u : all.get(i)) {
+                rows.add(String.format("%-7s %-28s %4d registers %6d bytes shared %4d bytes spilled  %s", job.arch,
+                        u.kernel(), u.registers(), u.sharedBytes(), u.spillStoreBytes(), job.source));
+                if (u.kernel().contains("gemm") && u.spills()) {
+                    spills.add(rows.getLast());
                 }
             }
         }
@@ -65,7 +69,20 @@ class NvccTest {
         }
     }
 
-    private static List<KernelUsage> compile(Path nvcc, Path folder, KernelSource source, String arch)
+    private record Job(String arch, KernelSource source) {}
+
+    private static List<KernelUsage> compile(Path nvcc, Path folder, Job job) {
+        try {
+            return run(nvcc, folder, job.source, job.arch);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static List<KernelUsage> run(Path nvcc, Path folder, KernelSource source, String arch)
             throws IOException, InterruptedException {
         Files.createDirectories(folder);
         Path file = folder.resolve(source.name());
