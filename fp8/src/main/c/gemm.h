@@ -281,27 +281,37 @@ OCTET_EXPORT void NAME(pack)(const struct fp8_gemm *g, int64_t row, int64_t from
     int64_t height = min64(PANEL, padded - row);
     for (int64_t b = from; b < to; b++) {
         uint32_t *panel = (uint32_t *)g->packed + (b * padded + row) * UNITS;
+        uint32_t units[PANEL * UNITS] __attribute__((aligned(64)));
+        int64_t length = min64(FP8_BLOCK, g->k - b * FP8_BLOCK);
         for (int64_t r = 0; r < height; r += L) {
             uint8_t codes[L * FP8_BLOCK] __attribute__((aligned(64)));
-            uint32_t units[L * UNITS] __attribute__((aligned(64)));
             int64_t there = min64(L, g->m - row - r);
-            copy_block(&g->a, row + r, there, b * FP8_BLOCK, min64(FP8_BLOCK, g->k - b * FP8_BLOCK), codes);
+            if (g->a.k_stride == 1) { /* the next block, of rows far from each other */
+                for (int64_t i = 0; i < there; i++) {
+                    const uint8_t *next = g->a.codes + (row + r + i) * g->a.row_stride + (b + 1) * FP8_BLOCK;
+                    __builtin_prefetch(next);
+                    __builtin_prefetch(next + 64);
+                }
+            }
+            copy_block(&g->a, row + r, there, b * FP8_BLOCK, length, codes);
             memset(codes + there * FP8_BLOCK, 0, (size_t)((L - there) * FP8_BLOCK));
             for (int i = 0; i < L; i++) {
-                decode_block(codes + i * FP8_BLOCK, units + i * UNITS, 0, f);
+                decode_block(codes + i * FP8_BLOCK, units + (r + i) * UNITS, 0, f);
             }
-            for (int u = 0; u < UNITS; u += L) {
+            for (int i = 0; i < L; i++) {
+                g->packed_scales[b * padded + row + r + i] = i < there ? fp8_scale(&g->a, row + r + i, b) : 0;
+            }
+        }
+        for (int u = 0; u < UNITS; u += L) { /* lines of the panel in order, near enough */
+            for (int64_t r = 0; r < height; r += L) {
                 uvec x[L];
                 for (int i = 0; i < L; i++) {
-                    x[i] = uload(units + i * UNITS + u);
+                    x[i] = uload(units + (r + i) * UNITS + u);
                 }
                 transpose(x);
                 for (int i = 0; i < L; i++) {
                     ustore(panel + (u + i) * height + r, x[i]);
                 }
-            }
-            for (int i = 0; i < L; i++) {
-                g->packed_scales[b * padded + row + r + i] = i < there ? fp8_scale(&g->a, row + r + i, b) : 0;
             }
         }
     }
