@@ -62,7 +62,7 @@ final class CudaGemm {
         if (d.shape().elements() == 0) {
             return;
         }
-        if (HopperGemm.launched(launcher, a, b, d, epilogue)) {
+        if (TensorCoreGemm.launched(launcher, a, b, d, epilogue)) {
             fence(a, b, d, epilogue);
             return;
         }
@@ -93,7 +93,7 @@ final class CudaGemm {
         if (d.shape().elements() == 0) {
             return;
         }
-        if (HopperGemm.launched(launcher, a, begins, ends, b, d)) {
+        if (TensorCoreGemm.launched(launcher, a, begins, ends, b, d)) {
             fence(a, b, d, null);
             return;
         }

@@ -6,8 +6,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A launch of {@code fp8_gemm_hopper.cu} but for the GPU: what {@link HopperGemm} prepares, and a GPU or an emulation
- * runs.
+ * A launch of {@code fp8_gemm_hopper.cu} but for the GPU: what {@link TensorCoreGemm} prepares, and a GPU or an
+ * emulation runs.
  *
  * @param choice the variant, the grid and the cluster
  * @param maps tensor maps of left, right, the scales of left's and of right's rows, and D; null where the variant has

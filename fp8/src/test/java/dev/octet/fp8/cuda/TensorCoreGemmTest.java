@@ -30,10 +30,10 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /**
- * Launches that {@link HopperGemm} prepares, on operands that fp8's quantisers wrote, run on emulated instructions and
- * compared with the exact sums. The tensor core's short accumulator is not emulated: sums are FP32.
+ * Launches that {@link TensorCoreGemm} prepares, on operands that fp8's quantisers wrote, run on emulated instructions
+ * and compared with the exact sums. The tensor core's short accumulator is not emulated: sums are FP32.
  */
-class HopperGemmTest {
+class TensorCoreGemmTest {
     /** Few, so that blocks have several tiles. */
     private static final Gpu SMALL = Gpu.H200.withMultiprocessors(6);
 
@@ -41,7 +41,7 @@ class HopperGemmTest {
 
     @BeforeAll
     static void compiler() {
-        HostBuild.unavailable().ifPresent(why -> System.out.println("Skipped: HopperGemmTest: " + why));
+        HostBuild.unavailable().ifPresent(why -> System.out.println("Skipped: TensorCoreGemmTest: " + why));
         Assumptions.assumeTrue(HostBuild.unavailable().isEmpty(), "no C++ compiler");
     }
 
@@ -131,7 +131,7 @@ class HopperGemmTest {
                 if (epilogue.addend() == out.d && timing != HopperEmulation.Timing.LAZY) {
                     continue; // it accumulates
                 }
-                HopperLaunch launch = HopperGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a,
+                HopperLaunch launch = TensorCoreGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a,
                         List.of(b), out.d, epilogue, null, null);
                 HopperEmulation.run(launch, timing, seed++);
                 check(a, b, out.d, 0, epilogue, addend, choice.variant() + ", " + timing);
@@ -141,8 +141,8 @@ class HopperGemmTest {
     }
 
     private Work work(ScaledTensor a, ScaledTensor b, Tensor d) {
-        assertTrue(HopperGemm.refusal(a, List.of(b), d, Epilogue.NONE).isEmpty());
-        return HopperGemm.work(a, b, d, new long[] {a.rows()});
+        assertTrue(TensorCoreGemm.refusal(a, List.of(b), d, Epilogue.NONE).isEmpty());
+        return TensorCoreGemm.work(a, b, d, new long[] {a.rows()});
     }
 
     @Test
@@ -209,16 +209,17 @@ class HopperGemmTest {
         ScaledTensor a = operand(rows, 272, DType.F8_E4M3, Granularity.BLOCK_1X128);
         List<ScaledTensor> b = operand(groups * 256L, 272, DType.F8_E4M3, Granularity.BLOCK_128X128).split(groups);
         Output out = Output.of(DType.BF16, rows, 256, 0);
-        assertTrue(HopperGemm.refusal(a, b, out.d, Epilogue.NONE).isEmpty());
+        assertTrue(TensorCoreGemm.refusal(a, b, out.d, Epilogue.NONE).isEmpty());
         long[] counts = new long[groups];
         for (int g = 0; g < groups; g++) {
             counts[g] = ends[g] - begins[g];
         }
-        Work w = HopperGemm.work(a, b.getFirst(), out.d, counts);
+        Work w = TensorCoreGemm.work(a, b.getFirst(), out.d, counts);
         Choice choice = HopperModel.estimate(variant(w, 128, cols, swapped, Share.NONE, false), 1, w, SMALL);
         try (Arena arena = Arena.ofConfined()) {
-            HopperEmulation.run(HopperGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a, b, out.d,
-                    Epilogue.NONE, begins, ends), HopperEmulation.Timing.RANDOM, 5);
+            HopperLaunch launch = TensorCoreGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a, b,
+                    out.d, Epilogue.NONE, begins, ends);
+            HopperEmulation.run(launch, HopperEmulation.Timing.RANDOM, 5);
         }
         for (int g = 0; g < groups; g++) {
             if (counts[g] > 0) {
@@ -255,6 +256,6 @@ class HopperGemmTest {
     }
 
     private static String why(ScaledTensor a, ScaledTensor b, Tensor d) {
-        return HopperGemm.refusal(a, List.of(b), d, Epilogue.NONE).orElse("taken");
+        return TensorCoreGemm.refusal(a, List.of(b), d, Epilogue.NONE).orElse("taken");
     }
 }

@@ -35,7 +35,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The stacked weights of groups are one tensor map of three dimensions, so they must lie at equal distances.
  */
-final class HopperGemm {
+final class TensorCoreGemm {
     /** Shapes whose choice is kept; a decoder sees a few for each number of tokens. */
     private static final int KEPT = 4096;
     private static final Map<Shape, Choice> CHOICES = Collections.synchronizedMap(new LinkedHashMap<>(64, 0.75f, true) {
@@ -54,7 +54,7 @@ final class HopperGemm {
     private record Shape(Gpu gpu, long tokens, long channels, long depth, boolean aVector, boolean bVector, DType a,
             DType b, DType d) {}
 
-    private HopperGemm() {}
+    private TensorCoreGemm() {}
 
     // ---------------------------------------------------------------------------------------------- what fits
 
