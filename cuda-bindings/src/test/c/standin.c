@@ -354,3 +354,84 @@ CUresult cuGraphExecKernelNodeSetParams(CUgraphExec executable, CUgraphNode node
                 p->gridDimZ, p->blockDimX, p->blockDimY, p->blockDimZ, p->sharedMemBytes, read, (void *)p->extra,
                 (void *)p->kern);
 }
+
+/* ------------------------------------------------------------------------------------------- cuBLASLt
+ * Its header is not everywhere where cuda.h is, so these are written down once more, from NVIDIA's documentation. */
+#include <stdint.h>
+
+typedef int cublasStatus_t;
+
+const char *cublasLtGetStatusName(cublasStatus_t s) {
+    return s == 15 ? "CUBLAS_STATUS_NOT_SUPPORTED" : s == 7 ? "CUBLAS_STATUS_INVALID_VALUE" : "another";
+}
+
+const char *cublasLtGetStatusString(cublasStatus_t s) { return s == 15 ? "not supported" : "invalid value"; }
+
+cublasStatus_t cublasLtCreate(void **handle) { *handle = (void *)0x80000000100; return call("cublasLtCreate", ""); }
+
+cublasStatus_t cublasLtDestroy(void *handle) { return call("cublasLtDestroy", " %p", handle); }
+
+cublasStatus_t cublasLtMatmulDescCreate(void **desc, int compute, int scale) {
+    *desc = (void *)0x80000000200;
+    return call("cublasLtMatmulDescCreate", " %d %d", compute, scale);
+}
+
+cublasStatus_t cublasLtMatmulDescDestroy(void *desc) { return call("cublasLtMatmulDescDestroy", " %p", desc); }
+
+cublasStatus_t cublasLtMatmulDescSetAttribute(void *desc, int attribute, const void *value, size_t size) {
+    long long v = 0;
+    memcpy(&v, value, size <= 8 ? size : 0);
+    return call("cublasLtMatmulDescSetAttribute", " %p %d = %lld of %zu bytes", desc, attribute, v, size);
+}
+
+cublasStatus_t cublasLtMatrixLayoutCreate(void **layout, int type, uint64_t rows, uint64_t columns, int64_t leading) {
+    static size_t next = 0x80000001000;
+    *layout = (void *)(next += 0x10);
+    return call("cublasLtMatrixLayoutCreate", " %d %llu %llu %lld", type, (unsigned long long)rows,
+                (unsigned long long)columns, (long long)leading);
+}
+
+cublasStatus_t cublasLtMatrixLayoutDestroy(void *layout) {
+    return call("cublasLtMatrixLayoutDestroy", "%s", layout ? "" : " null");
+}
+
+cublasStatus_t cublasLtMatmulPreferenceCreate(void **preference) {
+    *preference = (void *)0x80000000300;
+    return call("cublasLtMatmulPreferenceCreate", "");
+}
+
+cublasStatus_t cublasLtMatmulPreferenceDestroy(void *preference) {
+    return call("cublasLtMatmulPreferenceDestroy", " %p", preference);
+}
+
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(void *preference, int attribute, const void *value, size_t size) {
+    return call("cublasLtMatmulPreferenceSetAttribute", " %p %d = %llu of %zu bytes", preference, attribute,
+                (unsigned long long)*(const uint64_t *)value, size);
+}
+
+typedef struct {
+    uint64_t algo[8];
+    size_t workspaceSize;
+    cublasStatus_t state;
+    float wavesCount;
+    int reserved[4];
+} heuristicResult;
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, void *c, void *d,
+                                              void *preference, int requested, heuristicResult *results, int *found) {
+    memset(results, 0, sizeof *results);
+    results->algo[7] = 4711;
+    results->workspaceSize = 12345;
+    *found = 1;
+    return call("cublasLtMatmulAlgoGetHeuristic", " %p %p %s %p requested %d", handle, desc,
+                a != b && b != c && c == d ? "A B D D" : "other layouts", preference, requested);
+}
+
+cublasStatus_t cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *A, void *a, const void *B,
+                              void *b, const void *beta, const void *C, void *c, void *D, void *d,
+                              const heuristicResult *algo, void *workspace, size_t size, CUstream stream) {
+    return call("cublasLtMatmul", " %p %p alpha %g beta %g first of A %d of B %d %s %s algo %llu workspace %s %zu on %p",
+                handle, desc, *(const float *)alpha, *(const float *)beta, *(const unsigned char *)A,
+                *(const unsigned char *)B, C == D ? "in D" : "elsewhere", a != b && b != c && c == d ? "A B D D" : "other",
+                (unsigned long long)algo->algo[7], workspace ? "there" : "missing", size, (void *)stream);
+}

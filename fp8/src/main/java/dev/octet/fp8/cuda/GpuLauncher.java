@@ -4,15 +4,12 @@ import dev.octet.core.Device;
 import dev.octet.cuda.ComputeCapability;
 import dev.octet.cuda.Cuda;
 import dev.octet.cuda.CudaDevice;
-import dev.octet.cuda.CudaStream;
-import dev.octet.cuda.DeviceBuffer;
 import dev.octet.cuda.KernelLaunch;
 import dev.octet.cuda.TensorMap;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
-import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -30,9 +27,6 @@ final class GpuLauncher implements Launcher {
     private final CudaDevice gpu;
     private final ThreadLocal<@Nullable KernelLaunch[]> prepared =
             ThreadLocal.withInitial(() -> new KernelLaunch[Fp8Kernel.values().length]);
-    /** A stream's launches follow each other, so that one scratch is enough for each; a closed stream needs none. */
-    private final Map<CudaStream, DeviceBuffer> scratch = new WeakHashMap<>();
-
     private final ThreadLocal<Map<HopperVariant, KernelLaunch>> hopperKernels = ThreadLocal.withInitial(HashMap::new);
     private final ThreadLocal<TensorMap[]> maps = ThreadLocal.withInitial(() -> Stream.generate(TensorMap::new)
             .limit(HopperLaunch.MAPS).toArray(TensorMap[]::new));
@@ -108,15 +102,6 @@ final class GpuLauncher implements Launcher {
 
     @Override
     public long scratch() {
-        CudaStream stream = gpu.currentStream();
-        synchronized (scratch) {
-            DeviceBuffer buffer = scratch.get(stream);
-            if (buffer == null) {
-                scratch.values().removeIf(b -> !b.isAlive());
-                buffer = gpu.allocate(Fp8Kernel.SCRATCH_BYTES);
-                scratch.put(stream, buffer);
-            }
-            return buffer.address();
-        }
+        return gpu.currentStream().scratch(Fp8Kernel.SCRATCH_BYTES).address();
     }
 }
