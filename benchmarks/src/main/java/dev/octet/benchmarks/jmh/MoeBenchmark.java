@@ -24,6 +24,17 @@ public class MoeBenchmark {
     }
 
     /**
+     * A router's logits.
+     *
+     * @param s the operands
+     * @return the logits
+     */
+    @Benchmark
+    public Tensor router(MoeRouter s) {
+        return s.run();
+    }
+
+    /**
      * A layer's experts, from hidden states to hidden states.
      *
      * @param s the operands

@@ -154,6 +154,8 @@ public final class Report {
         section("Latent attention, a matrix for each head", r -> r.benchmark().equals("mla.absorb"), "tokens", "heads",
                 "weight");
         section("The gate of a mixture of experts", r -> r.benchmark().equals("moe.gate"), "tokens");
+        section("The product in front of the gate", r -> r.benchmark().equals("moe.router"), "tokens", "n", "k",
+                "dtype");
     }
 
     private boolean section(String title, Predicate<Row> of, String... params) {

@@ -106,6 +106,8 @@ public record Limits(double flops, double read, double copied, String peak) {
                             c.number("n"), "k", c.number("k")));
             case "MoeBenchmark.gate" -> List.of(Case.of("TorchBenchmark.gate", "threads", c.threads(), "tokens",
                     c.number("tokens")));
+            case "MoeBenchmark.router" -> List.of(Case.of("TorchBenchmark.matmul", "dtype", c.text("dtype"), "threads",
+                    c.threads(), "m", c.number("tokens"), "n", c.number("n"), "k", c.number("k")));
             case "MoeBenchmark.layer" -> c.number("tokens") < MANY_ROWS ? List.of()
                     : List.of(Case.of("DenseLayerPeerBenchmark.layer", "threads", c.threads(), "tokens",
                             c.number("tokens")));

@@ -56,6 +56,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
                     : c.method().startsWith("GroupedBenchmark.") ? grouped(c, m.nanos(), limits, peer)
                     : c.method().startsWith("PermuteBenchmark.") ? permute(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.gate") ? gate(c, m.nanos(), limits, peer)
+                    : c.method().equals("MoeBenchmark.router") ? router(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.layer") ? layer(c, m.nanos(), limits, peer)
                     : c.method().startsWith("DowncallBenchmark.") ? downcall(c, m.nanos())
                     : mla(c, m.nanos(), limits, peer);
@@ -191,6 +192,21 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         return new Row(c.name(), c.text("backend"), c.threads(), params("tokens", c.number("tokens")),
                 1e3 * tokens / nanos, "Mtokens/s", 1e3 * limits.read() / (Float.BYTES * GateConfig.V3.experts()),
                 Limits.READ, 1e3 * tokens / peer.nanos(), peer.kind());
+    }
+
+    /** What takes longer, reading all operands once or the arithmetic at its peak. */
+    private static Row router(Case c, double nanos, Limits limits, Peer peer) {
+        long tokens = c.number("tokens");
+        long n = c.number("n");
+        long k = c.number("k");
+        double work = 2.0 * tokens * n * k;
+        double bytes = DType.valueOf(c.text("dtype")).byteSize() * (double) (tokens + n) * k
+                + (double) Float.BYTES * tokens * n;
+        double reading = limits.read() * work / bytes;
+        return new Row(c.name(), c.text("backend"), c.threads(),
+                params("tokens", tokens, "n", n, "k", k, "dtype", c.text("dtype")), work / nanos, "GFLOP/s",
+                Math.min(reading, limits.flops()), reading < limits.flops() ? Limits.READ : Limits.PEAK,
+                work / peer.nanos(), peer.kind());
     }
 
     private static Row quantize(Case c, double nanos, Limits limits, Peer peer) {

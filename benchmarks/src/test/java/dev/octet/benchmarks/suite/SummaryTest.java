@@ -249,6 +249,23 @@ class SummaryTest {
     }
 
     @Test
+    void aRouterIsLimitedByReadingOrByArithmetic() {
+        Case one = Case.of("MoeBenchmark.router", "backend", "cpu", "threads", 2, "tokens", 1, "n", 256, "k", 7168,
+                "dtype", "BF16");
+        double bytes = 2 * 257 * 7168 + 4 * 256;
+        Row row = Row.of(withProbes(one, (long) (bytes / 16))).getFirst();
+        assertEquals(0.5, row.ratioToLimit(), 1e-5); // 16 of 32 GB/s
+        assertEquals("read bandwidth", row.limitKind());
+        assertEquals("BF16", Limits.peers(one).getFirst().text("dtype"));
+        Case many = Case.of("MoeBenchmark.router", "backend", "cpu", "threads", 2, "tokens", 4096, "n", 256, "k", 7168,
+                "dtype", "F32");
+        row = Row.of(withProbes(many, 1_000_000)).getFirst();
+        assertEquals(2 * 4096 * 256 * 7168.0 / 1_000_000, row.value(), 1e-6);
+        assertEquals("FP32 FMA peak", row.limitKind());
+        assertEquals(4096, Limits.peers(many).getFirst().number("m"));
+    }
+
+    @Test
     void aGateIsTokens() {
         Case c = Case.of("MoeBenchmark.gate", "backend", "cpu", "threads", 2, "tokens", 4096);
         Row row = Row.of(withProbes(c, 4096 * 125)).getFirst();

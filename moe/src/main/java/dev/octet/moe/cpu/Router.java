@@ -131,7 +131,6 @@ final class Router {
         float[] sums = mine(2, rows * columns * tile);
         int own = rows * columns * tile;
         Arrays.fill(sums, 0, own, 0);
-        float[] work = new float[tile];
         for (long k = 0; k < d; k += STRETCH) {
             int length = (int) Math.min(STRETCH, d - k);
             int padded = (length + lanes - 1) / lanes * lanes;
@@ -139,10 +138,8 @@ final class Router {
             pack(weight, expertFrom, n, k, length, padded, b);
             for (int c = 0; c < columns; c++) {
                 for (int r = 0; r < rows; r++) {
-                    int at = (c * rows + r) * tile;
-                    System.arraycopy(sums, at, work, 0, tile);
-                    kernels.tile(a, r * ROWS * STRETCH, b, c * ROWS * STRETCH, STRETCH, padded, work);
-                    System.arraycopy(work, 0, sums, at, tile);
+                    kernels.tile(a, r * ROWS * STRETCH, b, c * ROWS * STRETCH, STRETCH, padded, sums,
+                            (c * rows + r) * tile);
                 }
             }
         }
@@ -155,17 +152,19 @@ final class Router {
     }
 
     /** Rows that there are not, up to a multiple of four, keep what they hold: nobody looks at what comes of them. */
-    private static void pack(Tensor t, long from, int count, long k, int length, int padded, float[] to) {
+    private void pack(Tensor t, long from, int count, long k, int length, int padded, float[] to) {
         for (int r = 0; r < count; r++) {
             pack(t, from + r, k, length, padded, to, r * STRETCH);
         }
     }
 
-    private static void pack(Tensor t, long row, long k, int length, int padded, float[] to, int at) {
+    private void pack(Tensor t, long row, long k, int length, int padded, float[] to, int at) {
         int size = t.dtype().byteSize();
         long step = t.stride(1) * size;
         long from = t.address() + row * t.stride(0) * size + k * step;
-        if (t.dtype() == DType.BF16) {
+        if (t.dtype() == DType.BF16 && (step == Short.BYTES || length < 2)) {
+            kernels.widen(from, to, at, length);
+        } else if (t.dtype() == DType.BF16) {
             for (int i = 0; i < length; i++) {
                 to[at + i] = Float.intBitsToFloat(ALL.get(I16, from + i * step) << 16);
             }

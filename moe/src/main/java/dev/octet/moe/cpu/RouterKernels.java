@@ -14,13 +14,13 @@ interface RouterKernels {
     int lanes();
 
     /**
-     * Adds the products of four rows with four: {@code sums[a][b][lane]}.
+     * Adds the products of four rows with four: {@code sums[a][b][lane]}, from {@code sumsAt}.
      *
      * @param a {@code float[ROWS][stride]}, from {@code aAt}
      * @param b {@code float[ROWS][stride]}, from {@code bAt}
      * @param length elements of a row that take part
      */
-    void tile(float[] a, int aAt, float[] b, int bAt, int stride, int length, float[] sums);
+    void tile(float[] a, int aAt, float[] b, int bAt, int stride, int length, float[] sums, int sumsAt);
 
     /**
      * The same for one packed row and four rows in memory, side by side: {@code sums[0][b][lane]}.
@@ -30,6 +30,9 @@ interface RouterKernels {
      * @param type F32 or BF16
      */
     void row(float[] a, int aAt, long b, long bStride, DType type, int length, float[] sums);
+
+    /** Makes floats of BF16 values that stand side by side. */
+    void widen(long row, float[] to, int at, int length);
 
     /** {@return the sum of the lanes, which begin at {@code at}} */
     static float add(float[] sums, int at, int lanes) {

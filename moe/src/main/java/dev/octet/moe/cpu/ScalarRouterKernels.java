@@ -15,13 +15,14 @@ final class ScalarRouterKernels implements RouterKernels {
     }
 
     @Override
-    public void tile(float[] a, int aAt, float[] b, int bAt, int stride, int length, float[] sums) {
+    public void tile(float[] a, int aAt, float[] b, int bAt, int stride, int length, float[] sums, int sumsAt) {
         for (int t = 0; t < ROWS; t++) {
+            int own = sumsAt + ROWS * t;
             int at = aAt + t * stride;
-            float s0 = sums[ROWS * t];
-            float s1 = sums[ROWS * t + 1];
-            float s2 = sums[ROWS * t + 2];
-            float s3 = sums[ROWS * t + 3];
+            float s0 = sums[own];
+            float s1 = sums[own + 1];
+            float s2 = sums[own + 2];
+            float s3 = sums[own + 3];
             for (int i = 0; i < length; i++) {
                 float x = a[at + i];
                 s0 = Math.fma(x, b[bAt + i], s0);
@@ -29,10 +30,10 @@ final class ScalarRouterKernels implements RouterKernels {
                 s2 = Math.fma(x, b[bAt + 2 * stride + i], s2);
                 s3 = Math.fma(x, b[bAt + 3 * stride + i], s3);
             }
-            sums[ROWS * t] = s0;
-            sums[ROWS * t + 1] = s1;
-            sums[ROWS * t + 2] = s2;
-            sums[ROWS * t + 3] = s3;
+            sums[own] = s0;
+            sums[own + 1] = s1;
+            sums[own + 2] = s2;
+            sums[own + 3] = s3;
         }
     }
 
@@ -47,6 +48,13 @@ final class ScalarRouterKernels implements RouterKernels {
                 s = Math.fma(a[aAt + i], w, s);
             }
             sums[r] = s;
+        }
+    }
+
+    @Override
+    public void widen(long row, float[] to, int at, int length) {
+        for (int i = 0; i < length; i++) {
+            to[at + i] = Float.intBitsToFloat(NativeMemory.ALL.get(Router.I16, row + 2L * i) << 16);
         }
     }
 }

@@ -29,23 +29,23 @@ final class VectorRouterKernels implements RouterKernels {
     }
 
     @Override
-    public void tile(float[] a, int aAt, float[] b, int bAt, int stride, int length, float[] sums) {
-        FloatVector s00 = FloatVector.fromArray(F, sums, 0);
-        FloatVector s01 = FloatVector.fromArray(F, sums, L);
-        FloatVector s02 = FloatVector.fromArray(F, sums, 2 * L);
-        FloatVector s03 = FloatVector.fromArray(F, sums, 3 * L);
-        FloatVector s10 = FloatVector.fromArray(F, sums, 4 * L);
-        FloatVector s11 = FloatVector.fromArray(F, sums, 5 * L);
-        FloatVector s12 = FloatVector.fromArray(F, sums, 6 * L);
-        FloatVector s13 = FloatVector.fromArray(F, sums, 7 * L);
-        FloatVector s20 = FloatVector.fromArray(F, sums, 8 * L);
-        FloatVector s21 = FloatVector.fromArray(F, sums, 9 * L);
-        FloatVector s22 = FloatVector.fromArray(F, sums, 10 * L);
-        FloatVector s23 = FloatVector.fromArray(F, sums, 11 * L);
-        FloatVector s30 = FloatVector.fromArray(F, sums, 12 * L);
-        FloatVector s31 = FloatVector.fromArray(F, sums, 13 * L);
-        FloatVector s32 = FloatVector.fromArray(F, sums, 14 * L);
-        FloatVector s33 = FloatVector.fromArray(F, sums, 15 * L);
+    public void tile(float[] a, int aAt, float[] b, int bAt, int stride, int length, float[] sums, int sumsAt) {
+        FloatVector s00 = FloatVector.fromArray(F, sums, sumsAt);
+        FloatVector s01 = FloatVector.fromArray(F, sums, sumsAt + L);
+        FloatVector s02 = FloatVector.fromArray(F, sums, sumsAt + 2 * L);
+        FloatVector s03 = FloatVector.fromArray(F, sums, sumsAt + 3 * L);
+        FloatVector s10 = FloatVector.fromArray(F, sums, sumsAt + 4 * L);
+        FloatVector s11 = FloatVector.fromArray(F, sums, sumsAt + 5 * L);
+        FloatVector s12 = FloatVector.fromArray(F, sums, sumsAt + 6 * L);
+        FloatVector s13 = FloatVector.fromArray(F, sums, sumsAt + 7 * L);
+        FloatVector s20 = FloatVector.fromArray(F, sums, sumsAt + 8 * L);
+        FloatVector s21 = FloatVector.fromArray(F, sums, sumsAt + 9 * L);
+        FloatVector s22 = FloatVector.fromArray(F, sums, sumsAt + 10 * L);
+        FloatVector s23 = FloatVector.fromArray(F, sums, sumsAt + 11 * L);
+        FloatVector s30 = FloatVector.fromArray(F, sums, sumsAt + 12 * L);
+        FloatVector s31 = FloatVector.fromArray(F, sums, sumsAt + 13 * L);
+        FloatVector s32 = FloatVector.fromArray(F, sums, sumsAt + 14 * L);
+        FloatVector s33 = FloatVector.fromArray(F, sums, sumsAt + 15 * L);
         for (int i = 0; i < length; i += L) {
             FloatVector b0 = FloatVector.fromArray(F, b, bAt + i);
             FloatVector b1 = FloatVector.fromArray(F, b, bAt + stride + i);
@@ -72,22 +72,22 @@ final class VectorRouterKernels implements RouterKernels {
             s32 = a3.fma(b2, s32);
             s33 = a3.fma(b3, s33);
         }
-        s00.intoArray(sums, 0);
-        s01.intoArray(sums, L);
-        s02.intoArray(sums, 2 * L);
-        s03.intoArray(sums, 3 * L);
-        s10.intoArray(sums, 4 * L);
-        s11.intoArray(sums, 5 * L);
-        s12.intoArray(sums, 6 * L);
-        s13.intoArray(sums, 7 * L);
-        s20.intoArray(sums, 8 * L);
-        s21.intoArray(sums, 9 * L);
-        s22.intoArray(sums, 10 * L);
-        s23.intoArray(sums, 11 * L);
-        s30.intoArray(sums, 12 * L);
-        s31.intoArray(sums, 13 * L);
-        s32.intoArray(sums, 14 * L);
-        s33.intoArray(sums, 15 * L);
+        s00.intoArray(sums, sumsAt);
+        s01.intoArray(sums, sumsAt + L);
+        s02.intoArray(sums, sumsAt + 2 * L);
+        s03.intoArray(sums, sumsAt + 3 * L);
+        s10.intoArray(sums, sumsAt + 4 * L);
+        s11.intoArray(sums, sumsAt + 5 * L);
+        s12.intoArray(sums, sumsAt + 6 * L);
+        s13.intoArray(sums, sumsAt + 7 * L);
+        s20.intoArray(sums, sumsAt + 8 * L);
+        s21.intoArray(sums, sumsAt + 9 * L);
+        s22.intoArray(sums, sumsAt + 10 * L);
+        s23.intoArray(sums, sumsAt + 11 * L);
+        s30.intoArray(sums, sumsAt + 12 * L);
+        s31.intoArray(sums, sumsAt + 13 * L);
+        s32.intoArray(sums, sumsAt + 14 * L);
+        s33.intoArray(sums, sumsAt + 15 * L);
     }
 
     @Override
@@ -139,5 +139,22 @@ final class VectorRouterKernels implements RouterKernels {
         s1.intoArray(sums, L);
         s2.intoArray(sums, 2 * L);
         s3.intoArray(sums, 3 * L);
+    }
+
+    @Override
+    public void widen(long row, float[] to, int at, int length) {
+        int whole = length / L * L;
+        widenVectors(row, to, at, whole);
+        for (int i = whole; i < length; i++) {
+            to[at + i] = Float.intBitsToFloat(NativeMemory.ALL.get(Router.I16, row + 2L * i) << 16);
+        }
+    }
+
+    private static void widenVectors(long row, float[] to, int at, int length) {
+        for (int i = 0; i < length; i += L) {
+            ((IntVector) ShortVector.fromMemorySegment(S, NativeMemory.ALL, row + 2L * i, LE)
+                    .convertShape(ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16).reinterpretAsFloats()
+                    .intoArray(to, at + i);
+        }
     }
 }
