@@ -12,11 +12,16 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -30,33 +35,40 @@ class KernelCompileTest {
     private static final List<String> ARCHITECTURES = List.of("sm_80", "sm_89", "sm_90a", "sm_100");
 
     @Test
-    void everyKernelOfEveryModule() {
+    void everyKernelOfEveryModule() throws Exception {
         KernelCompiler compiler = KernelCompiler.shared();
         assertEquals(Optional.empty(), compiler.unavailable());
-        List<String> wrong = new ArrayList<>();
+        List<String> wrong = Collections.synchronizedList(new ArrayList<>());
         System.out.println("NVRTC " + compiler.version());
-        System.out.printf("%-8s %-6s %-26s %-40s %4s %6s %6s %7s%n", "arch", "module", "source", "kernel", "regs",
-                "stack", "spill", "shared");
-        for (String arch : ARCHITECTURES) {
-            long start = System.nanoTime();
-            int sources = 0;
-            for (KernelCatalog catalog : ServiceLoader.load(KernelCatalog.class)) {
-                for (KernelSource source : catalog.sources(ComputeCapability.of(arch))) {
-                    sources++;
-                    compile(compiler, catalog.module(), source, arch, wrong);
+        System.out.printf("%-8s %-6s %-26s %4s %6s %6s %7s  %s%n", "arch", "module", "kernel", "regs", "stack", "spill",
+                "shared", "source");
+        try (ExecutorService threads = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors())) {
+            for (String arch : ARCHITECTURES) {
+                long start = System.nanoTime();
+                List<Callable<String>> work = new ArrayList<>();
+                for (KernelCatalog catalog : ServiceLoader.load(KernelCatalog.class)) {
+                    for (KernelSource source : catalog.sources(ComputeCapability.of(arch))) {
+                        work.add(() -> compile(compiler, catalog.module(), source, arch, wrong));
+                    }
                 }
+                for (Future<String> rows : threads.invokeAll(work)) {
+                    System.out.print(rows.get());
+                }
+                System.out.printf("%-8s %d sources in %.2f s%n", arch, work.size(), (System.nanoTime() - start) / 1e9);
             }
-            System.out.printf("%-8s %d sources in %.2f s%n", arch, sources, (System.nanoTime() - start) / 1e9);
         }
         assertEquals(List.of(), wrong);
     }
 
-    private static void compile(KernelCompiler compiler, String module, KernelSource source, String arch,
+    /** {@return a row for each kernel of a source} */
+    private static String compile(KernelCompiler compiler, String module, KernelSource source, String arch,
             List<String> wrong) {
+        StringBuilder rows = new StringBuilder();
         try {
-            for (KernelUsage u : compiler.compile(source, arch).usage()) {
-                System.out.printf("%-8s %-6s %-26s %-40s %4d %6d %6d %7d%n", arch, module, source.name(), u.kernel(),
-                        u.registers(), u.stackBytes(), u.spillStoreBytes() + u.spillLoadBytes(), u.sharedBytes());
+            for (KernelUsage u : compiler.compileAnew(source, arch).usage()) {
+                rows.append(String.format("%-8s %-6s %-26s %4d %6d %6d %7d  %s%n", arch, module, u.kernel(),
+                        u.registers(), u.stackBytes(), u.spillStoreBytes() + u.spillLoadBytes(), u.sharedBytes(),
+                        source));
                 if (u.spills() && u.kernel().contains("gemm")) {
                     wrong.add(arch + ": " + source + ": " + u);
                 }
@@ -64,6 +76,7 @@ class KernelCompileTest {
         } catch (KernelCompileException e) {
             wrong.add(e.getMessage());
         }
+        return rows.toString();
     }
 
     @Test
