@@ -83,7 +83,7 @@ options="$options ${OCTET_JAVA_OPTS:-}"
 java=$here/runtime/bin/java
 junit="-cp $classpath:$here/junit/console.jar org.junit.platform.console.ConsoleLauncher execute"
 junit="$junit --scan-class-path=$tests --include-classname=${OCTET_TESTS:-.*Test} --disable-banner"
-junit="$junit --disable-ansi-colors"
+junit="$junit --disable-ansi-colors --exclude-engine=junit-vintage --exclude-engine=junit-platform-suite"
 
 limited() {
     seconds=$1

@@ -2,7 +2,7 @@ package dev.octet.cuda;
 
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -15,7 +15,7 @@ final class Resources {
     private static final StackTraceElement[] UNTRACED = {};
     private static final int LINES = 6;
 
-    private final Map<Resource, StackTraceElement[]> open = Collections.synchronizedMap(new IdentityHashMap<>());
+    private final Map<Resource, StackTraceElement[]> open = Collections.synchronizedMap(new LinkedHashMap<>());
 
     void opened(Resource r) {
         open.put(r, TRACE ? new Throwable().getStackTrace() : UNTRACED);

@@ -14,6 +14,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -107,9 +109,13 @@ class MemoryGpuTest extends GpuTest {
     /** A kernel that writes where it may not: the process is told, and only that process. */
     @Test
     void anIllegalAddressIsNamed() throws IOException, InterruptedException {
-        Process p = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path"),
-                OutOfBounds.class.getName()).redirectErrorStream(true).start();
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "--enable-native-access=ALL-UNNAMED", "-cp", System.getProperty("java.class.path")));
+        System.getProperties().stringPropertyNames().stream().filter(n -> n.startsWith("octet.cuda."))
+                .forEach(n -> command.add("-D" + n + "=" + System.getProperty(n)));
+        command.add(OutOfBounds.class.getName());
+        Process p = new ProcessBuilder(command).redirectErrorStream(true).start();
         String printed = new String(p.getInputStream().readAllBytes());
         assertEquals(0, p.waitFor(), printed);
         assertTrue(printed.contains("CUDA_ERROR_ILLEGAL_ADDRESS"), printed);
