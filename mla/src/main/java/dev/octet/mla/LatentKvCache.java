@@ -4,6 +4,7 @@ import dev.octet.core.DType;
 import dev.octet.core.Device;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
+import dev.octet.core.cpu.HugePages;
 import dev.octet.mla.spi.PagedLatents;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -100,6 +101,7 @@ public final class LatentKvCache implements AutoCloseable {
     public static LatentKvCache allocate(int kvLoraRank, int ropeDim, CacheFormat format, int layers, int pages,
             int pageSize) {
         Tensor records = Tensor.allocate(DType.U8, shape(kvLoraRank, ropeDim, format, layers, pages, pageSize));
+        HugePages.advise(records.segment());
         return new LatentKvCache(format, kvLoraRank, ropeDim, split(records), records::close, null);
     }
 

@@ -1,5 +1,7 @@
 package dev.octet.mla;
 
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+
 import dev.octet.core.spi.BackendsUnderTest;
 import dev.octet.mla.ffm.NativeBackend;
 import dev.octet.mla.reference.AttentionError.Products;
@@ -13,6 +15,8 @@ public final class TestedBackends {
 
     /** {@return the names, for a method source} */
     public static Stream<String> names() {
+        assumeFalse(NativeBackend.lacksKernels() && "native".equals(System.getProperty("octet.test.require")),
+                "decode has no kernels for the instruction sets of this processor");
         return BackendsUnderTest.names(MlaBackends.FOUND);
     }
 

@@ -28,6 +28,11 @@ final class MlaLibrary {
                 : Optional.empty();
     }
 
+    /** {@return whether the library is there and has nothing for this processor} */
+    static boolean lacksKernels() {
+        return LIBRARY.unavailable().isEmpty() && LEVEL == null;
+    }
+
     /** {@return the instruction set that the kernels use} */
     static InstructionSet level() {
         InstructionSet level = LEVEL;

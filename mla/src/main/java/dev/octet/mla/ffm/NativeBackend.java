@@ -57,6 +57,11 @@ public final class NativeBackend implements MlaBackend {
         return MlaLibrary.level() == InstructionSet.AVX512_BF16;
     }
 
+    /** {@return whether the library is there and has nothing for this processor} */
+    public static boolean lacksKernels() {
+        return MlaLibrary.lacksKernels();
+    }
+
     @Override
     public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out, Execution execution) {
         other.rmsNorm(x, weight, eps, out, execution);
