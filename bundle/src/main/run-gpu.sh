@@ -9,8 +9,8 @@
 #   OCTET_JAVA_OPTS   more options for the JVM, split at spaces
 #   OCTET_LIMIT       seconds that each step may take, 540 unless told
 #
-# Exit code: 0 all went well; 1 a test, a benchmark or the sanitizer failed; 2 wrong usage; 3 there is no GPU that can be
-# used, and info.txt says why.
+# Exit code: 0 all went well; 1 a test, a benchmark or the sanitizer failed; 2 wrong usage; 3 there is no GPU that can
+# be used, and info.txt says why.
 #
 # shellcheck disable=SC2086 # lists of options are split on purpose, so no folder on the way here may have a space
 set -u

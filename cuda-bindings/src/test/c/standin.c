@@ -1,7 +1,7 @@
 /* A stand-in for the driver's library, compiled against NVIDIA's own cuda.h, so that every call from Java is checked
  * against the header's types and structures: a field at another place shows as another number in the log. Device memory
- * is host memory; nothing runs. The log has one line for each call that takes something; standin_take_log empties it. */
-#define CUDA_API_STANDIN
+ * is host memory; nothing runs. The log has one line for each call that takes something;
+ * standin_take_log empties it. */
 #include <cuda.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -289,8 +289,8 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, cuui
                                 const cuuint32_t *steps, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
                                 CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill outside) {
     memset(map, 77, sizeof *map);
-    return call("cuTensorMapEncodeTiled", "%s %s at %p dims %llu %llu %llu strides %llu %llu box %u %u %u steps %u %u %u"
-                " interleave %d swizzle %s promotion %s outside %d rank %u", (size_t)map % 64 ? " unaligned" : "",
+    return call("cuTensorMapEncodeTiled", "%s %s at %p dims %llu %llu %llu strides %llu %llu box %u %u %u steps %u %u"
+                " %u interleave %d swizzle %s promotion %s outside %d rank %u", (size_t)map % 64 ? " unaligned" : "",
                 type == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 ? "BFLOAT16" : "another", address,
                 (unsigned long long)dims[0], (unsigned long long)dims[1], (unsigned long long)dims[2],
                 (unsigned long long)strides[0], (unsigned long long)strides[1], box[0], box[1], box[2], steps[0],
@@ -430,8 +430,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a,
 cublasStatus_t cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *A, void *a, const void *B,
                               void *b, const void *beta, const void *C, void *c, void *D, void *d,
                               const heuristicResult *algo, void *workspace, size_t size, CUstream stream) {
-    return call("cublasLtMatmul", " %p %p alpha %g beta %g first of A %d of B %d %s %s algo %llu workspace %s %zu on %p",
-                handle, desc, *(const float *)alpha, *(const float *)beta, *(const unsigned char *)A,
-                *(const unsigned char *)B, C == D ? "in D" : "elsewhere", a != b && b != c && c == d ? "A B D D" : "other",
+    return call("cublasLtMatmul", " %p %p alpha %g beta %g first of A %d of B %d %s %s algo %llu workspace %s %zu on"
+                " %p", handle, desc, *(const float *)alpha, *(const float *)beta, *(const unsigned char *)A,
+                *(const unsigned char *)B, C == D ? "in D" : "elsewhere",
+                a != b && b != c && c == d ? "A B D D" : "other",
                 (unsigned long long)algo->algo[7], workspace ? "there" : "missing", size, (void *)stream);
 }

@@ -190,8 +190,9 @@ public final class CublasLt extends Resource {
          * @param x {@code [M, K]}
          * @param xScales {@code [M, ceil(K/128)]} with stride 1 between rows and M between columns
          * @param w {@code [N, K]}
-         * @param wScales for 128x128 {@code [ceil(N/128), ceil(K/128)]} with stride 1 between columns and, between rows,
-         *     ceil(K/128) rounded up to a multiple of 4, without which cuBLAS reads wrong scales; for 1x128 as for x
+         * @param wScales for 128x128 {@code [ceil(N/128), ceil(K/128)]} with stride 1 between columns and, between
+         *     rows, ceil(K/128) rounded up to a multiple of 4, without which cuBLAS reads wrong scales; for 1x128
+         *     as for x
          * @param d {@code [M, N]}
          * @param stream where the work goes
          */

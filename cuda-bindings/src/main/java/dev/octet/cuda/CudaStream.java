@@ -9,9 +9,9 @@ import org.jspecify.annotations.Nullable;
  * An order of work on a GPU: what is given to one stream is done one after the other, what is given to two streams may
  * overlap unless {@link CudaEvent events} order it. Methods return when the work is submitted, not when it is done.
  *
- * <p>Safe for use by several threads, except between the begin and the end of {@link #capture}. A host segment must stay
- * alive and unchanged until the stream has passed the copy; one that is not page-locked is copied more slowly, partly
- * by the CPU.
+ * <p>Safe for use by several threads, except between the begin and the end of {@link #capture}. A host segment must
+ * stay alive and unchanged until the stream has passed the copy; one that is not page-locked is copied more slowly,
+ * partly by the CPU.
  */
 public final class CudaStream extends Resource {
     private final boolean main;
@@ -180,8 +180,8 @@ public final class CudaStream extends Resource {
 
     /**
      * Records what operations give to this stream, instead of doing it. The operations run on the calling thread with
-     * this stream as the {@link CudaDevice#currentStream() current} one; they must not wait for a stream, nor copy to or
-     * from memory that is not page-locked, nor allocate.
+     * this stream as the {@link CudaDevice#currentStream() current} one; they must not wait for a stream, nor copy to
+     * or from memory that is not page-locked, nor allocate.
      *
      * @param work what to record
      * @return the graph; the caller closes it

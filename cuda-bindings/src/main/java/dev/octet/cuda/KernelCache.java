@@ -22,8 +22,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Compiled kernels on disk, one file each, under a hash of all that they were made from. A file is written under a name
  * of its own and then renamed, so readers and other writers, of this process or another, see all of it or nothing. A
- * file that is damaged, as after a power cut before its bytes reached the disk, counts as absent and is written again. A
- * folder that can't be written costs a warning and the time to compile, nothing else.
+ * file that is damaged, as after a power cut before its bytes reached the disk, counts as absent and is written again.
+ * A folder that can't be written costs a warning and the time to compile, nothing else.
  *
  * <pre>
  *   0  "OCTETBIN"

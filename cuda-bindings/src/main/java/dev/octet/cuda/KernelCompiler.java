@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * NVRTC, with a cache on disk in front of it. Needs neither a GPU nor a driver. Safe for use by several threads.
  *
- * <p>System properties: {@code octet.cuda.nvrtc=FILE} names the library; {@code octet.cuda.cache=FOLDER} the cache, which
- * otherwise is {@code octet/cuda} in {@code XDG_CACHE_HOME} or {@code ~/.cache}, and {@code octet.cuda.cache=off} takes
- * it away; {@code octet.cuda.lineinfo=true} puts line numbers into the machine code, for NVIDIA's tools.
+ * <p>System properties: {@code octet.cuda.nvrtc=FILE} names the library; {@code octet.cuda.cache=FOLDER} the cache,
+ * which otherwise is {@code octet/cuda} in {@code XDG_CACHE_HOME} or {@code ~/.cache}, and {@code octet.cuda.cache=off}
+ * takes it away; {@code octet.cuda.lineinfo=true} puts line numbers into the machine code, for NVIDIA's tools.
  */
 public final class KernelCompiler {
     private static final KernelCompiler SHARED = new KernelCompiler(Nvrtc::new, new KernelCache(cacheFolder()));

@@ -12,8 +12,8 @@ import java.util.Objects;
 
 /**
  * A call of a kernel, prepared: grid, block and parameters lie in native memory as the driver reads them, so that
- * {@link #launch} allocates nothing. Values stay as they are until they are set again, and the driver copies them during
- * the call: they can be set anew for the next call right after it.
+ * {@link #launch} allocates nothing. Values stay as they are until they are set again, and the driver copies them
+ * during the call: they can be set anew for the next call right after it.
  *
  * <p>The kernel knows the offset and the size of each parameter, and each setter checks the size. Not safe for use by
  * several threads at a time; nothing has to be closed, so one in a {@link ThreadLocal} is a good way to have one for
@@ -113,8 +113,8 @@ public final class KernelLaunch {
     }
 
     /**
-     * Sets the blocks of a cluster, which run at the same time and see each other's shared memory; Hopper and later. The
-     * grid must be a multiple of it.
+     * Sets the blocks of a cluster, which run at the same time and see each other's shared memory; Hopper and later.
+     * The grid must be a multiple of it.
      *
      * @return this
      * @throws IllegalArgumentException if one is less than 1

@@ -12,7 +12,8 @@ import java.util.Arrays;
  * instruction copies to or from shared memory ({@code CUtensorMap}). A kernel takes it as
  * {@code const __grid_constant__} parameter of 128 bytes: {@link KernelLaunch#setTensorMap}.
  *
- * <p>One object can be encoded again and again. Not safe for use by several threads at a time. Nothing has to be closed.
+ * <p>One object can be encoded again and again. Not safe for use by several threads at a time. Nothing has to be
+ * closed.
  */
 public final class TensorMap {
     /** The size of a map in bytes. */
@@ -138,8 +139,8 @@ public final class TensorMap {
         }
 
         /**
-         * {@return the map of a matrix whose rows lie one after the other, and a box of it; 0 outside, 256 bytes brought
-         * into the second-level cache}
+         * {@return the map of a matrix whose rows lie one after the other, and a box of it; 0 outside, 256 bytes
+         * brought into the second-level cache}
          *
          * @param element the element type
          * @param rows rows of the matrix

@@ -26,7 +26,7 @@ final class StandIn {
         quiet = library.function("standin_quiet", "i");
     }
 
-    /** Builds the library where {@code octet.cuda.libcuda} says; skips the test where there is no compiler or header. */
+    /** Builds the library where {@code octet.cuda.libcuda} says; skips the test without a compiler or header. */
     static StandIn build() throws IOException, InterruptedException {
         Path library = Path.of(System.getProperty("octet.cuda.libcuda"));
         Optional<Path> header = Stream.of(System.getenv("CUDA_HOME"), "/usr/local/cuda", "/usr")

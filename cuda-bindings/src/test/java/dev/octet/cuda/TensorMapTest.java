@@ -12,7 +12,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.junit.jupiter.api.Test;
 
-/** What the copy engine asks of a tensor map is asked before the driver sees it, and the driver sees the right numbers. */
+/** What the copy engine asks of a tensor map is asked before the driver sees it, which sees the right numbers. */
 class TensorMapTest {
     private final FakeDriver driver = new FakeDriver();
     private final CudaDevice gpu = new CudaDevice(driver, 0);

@@ -8,8 +8,8 @@ import java.lang.invoke.MethodHandle;
 import java.util.List;
 
 /**
- * The driver's own library, {@code libcuda.so.1}. Loading this class opens it; where that fails, the error says why. The
- * system property {@code octet.cuda.libcuda} names another file.
+ * The driver's own library, {@code libcuda.so.1}. Loading this class opens it; where that fails, the error says why.
+ * The system property {@code octet.cuda.libcuda} names another file.
  *
  * <p>The names with {@code _v2} are those that {@code cuda.h} puts in the place of the plain ones. The functions are
  * static constants, so that a call compiles to a call. Pointers are passed as {@code long}: both go through the same
