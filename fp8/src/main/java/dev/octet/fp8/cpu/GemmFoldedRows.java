@@ -19,14 +19,14 @@ import jdk.incubator.vector.VectorSpecies;
  * sums     float[6][4][L]                    lane sums, +=
  * </pre>
  *
- * <p>Groups and the packed order are those of {@link GemmRows}. Four passes over a chunk of K each decode another of the
- * four codes in an int. In one pass over all four, C2 orders the loop by accumulators, so that all vectors of A and of
- * decoded B are alive at once and a dozen accumulators go to the stack and back: 17 cycles for a cache line of B instead
- * of 9.5, where its 16 FMAs take 8. Shifts are constants, hence four methods: a shift by a variable takes 2.5 cycles
- * more.
+ * <p>Groups and the packed order are those of {@link GemmRows}. Each of four passes over a chunk of K decodes another of
+ * the four codes of an int. In one pass over all four, C2 orders the loop by accumulators, so that all vectors of A and
+ * of decoded B are alive at once, and a dozen accumulators go to the stack and back: 17 cycles for a cache line of B
+ * instead of 9.5, where its 16 FMAs take 8. Shifts are constants, hence four methods: a shift by a variable takes 2.5
+ * cycles more.
  *
- * <p>B should be in L1 or L2, see {@link GemmPacking#scan}: memory and products do not overlap here. A load for each
- * step that reads the next rows ahead made it half as fast, since the reorder buffer is full before a line has come.
+ * <p>B should be in L1 or L2, see {@link GemmPacking#scan}: memory and products do not overlap here. A load in each step
+ * that reads the next rows ahead made it half as fast, since the reorder buffer is full before a line has come.
  *
  * <p>Each pass begins with sums of zero, which keeps a chain of additions as short as {@link #CHUNK_GROUPS}.
  */
@@ -53,14 +53,15 @@ final class GemmFoldedRows {
      * @param a address of the decoded row, in packed order
      * @param row which of the four it is
      * @param groups groups of {@link GemmRows#GROUP} codes along K
-     * @param scales the scale of each group, {@link #ROWS_A} apart, from {@code row} on
+     * @param scales the scale of each group, {@link #ROWS_A} apart
+     * @param si where those of the first of four rows begin
      * @param factor multiplied to each scale first
      * @param target address of {@code groups * 4 * 4 * L} floats
      */
-    static void fold(long a, int row, int groups, float[] scales, float factor, long target) {
+    static void fold(long a, int row, int groups, float[] scales, int si, float factor, long target) {
         for (int from = 0; from < groups; from += CHUNK_GROUPS) {
             int count = Math.min(CHUNK_GROUPS, groups - from);
-            foldChunk(a + from * 4 * V, scales, from * ROWS_A + row, factor, count,
+            foldChunk(a + from * 4 * V, scales, si + from * ROWS_A + row, factor, count,
                     target + (from * 4 * ROWS_A + row) * V);
         }
     }

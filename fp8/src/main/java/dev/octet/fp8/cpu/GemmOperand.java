@@ -33,6 +33,8 @@ final class GemmOperand implements AutoCloseable {
     final int mask;
     /** Added to a magnitude in a byte, it sets the top bit if the code is a NaN (E4M3) or not finite (E5M2). */
     final int probe;
+    /** The magnitude of the largest code that is finite. */
+    final int lastFinite;
     /** How far below its value a code decodes by shift and mask: the difference of the exponent biases. */
     final int exponentDeficit;
 
@@ -71,6 +73,7 @@ final class GemmOperand implements AutoCloseable {
         shift = e4m3 ? 4 : 3;
         mask = e4m3 ? 0x87F0_0000 : 0x8FE0_0000;
         probe = e4m3 ? 0x0101_0101 : 0x0404_0404;
+        lastFinite = e4m3 ? 0x7E : 0x7B;
         exponentDeficit = e4m3 ? 120 : 112;
         granularity = x.scaling().granularity();
         e8m0 = x.scaling().format() == ScaleFormat.E8M0;
@@ -116,9 +119,8 @@ final class GemmOperand implements AutoCloseable {
 
     /** {@return whether a row has one in a range of K, which may end beyond it} */
     boolean hasSpecial(long row, long from, long to) {
-        int last = format == DType.F8_E4M3 ? 0x7E : 0x7B;
         for (long i = from; i < Math.min(to, k); i++) {
-            if ((code(row, i) & 0x7F) > last) {
+            if ((code(row, i) & 0x7F) > lastFinite) {
                 return true;
             }
         }

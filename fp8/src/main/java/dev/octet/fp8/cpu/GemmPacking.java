@@ -3,11 +3,13 @@ package dev.octet.fp8.cpu;
 import static dev.octet.core.cpu.NativeMemory.ALL;
 import static jdk.incubator.vector.VectorOperators.ASHR;
 import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.MAX;
 import static jdk.incubator.vector.VectorOperators.OR;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
@@ -23,16 +25,18 @@ import jdk.incubator.vector.VectorSpecies;
 final class GemmPacking {
     private static final VectorSpecies<Float> F = Lanes.F;
     private static final VectorSpecies<Integer> I = Lanes.I;
+    private static final VectorSpecies<Byte> B = VectorSpecies.of(byte.class, F.vectorShape());
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
     private static final int L = Lanes.COUNT;
     private static final long V = 4L * L;
     private static final int GROUPS = GemmRows.GROUPS;
     private static final int MAGNITUDES = 0x7F7F_7F7F;
+    private static final byte MAGNITUDE = 0x7F;
     private static final int SIGNS = 0x8080_8080;
 
     /** Interleave the lower and the upper halves of two vectors. */
-    private static final IntVector ZIP_LOW = IntVector.fromArray(I, zip(0), 0);
-    private static final IntVector ZIP_HIGH = IntVector.fromArray(I, zip(L / 2), 0);
+    static final IntVector ZIP_LOW = IntVector.fromArray(I, zip(0), 0);
+    static final IntVector ZIP_HIGH = IntVector.fromArray(I, zip(L / 2), 0);
 
     private GemmPacking() {}
 
@@ -80,24 +84,38 @@ final class GemmPacking {
      * @return whether one of them is not finite
      */
     static boolean scan(GemmOperand x, long address, long stride, int rows, int length) {
-        boolean special = false;
+        int largest = 0;
         for (int r = 0; r < rows; r++) {
-            special |= scanRow(x.probe, address + r * stride, length);
+            largest = Math.max(largest, largestMagnitude(address + r * stride, length));
         }
-        return special;
+        return largest > x.lastFinite;
     }
 
-    private static boolean scanRow(int probe, long address, int length) {
-        IntVector seen = IntVector.zero(I);
-        int whole = length / (4 * L);
+    /**
+     * Few instructions for each cache line, since the reorder buffer decides how many lines are on their way: with
+     * seven of them one core reads at half of its bandwidth.
+     */
+    private static int largestMagnitude(long address, int length) {
+        ByteVector m0 = ByteVector.zero(B);
+        ByteVector m1 = m0;
+        ByteVector m2 = m0;
+        ByteVector m3 = m0;
+        int whole = length / (16 * L);
         for (int i = 0; i < whole; i++) {
-            seen = seen.or(IntVector.fromMemorySegment(I, ALL, address + i * V, LE).and(MAGNITUDES).add(probe));
+            long at = address + i * (4 * V);
+            m0 = m0.max(ByteVector.fromMemorySegment(B, ALL, at, LE).and(MAGNITUDE));
+            m1 = m1.max(ByteVector.fromMemorySegment(B, ALL, at + V, LE).and(MAGNITUDE));
+            m2 = m2.max(ByteVector.fromMemorySegment(B, ALL, at + 2 * V, LE).and(MAGNITUDE));
+            m3 = m3.max(ByteVector.fromMemorySegment(B, ALL, at + 3 * V, LE).and(MAGNITUDE));
         }
-        int found = seen.reduceLanes(OR) & SIGNS;
-        for (int i = whole * 4 * L; i < length; i++) {
-            found |= (ALL.get(ValueLayout.JAVA_BYTE, address + i) & 0x7F) + (probe & 0x7F) & 0x80;
+        for (int i = whole * 4; i < length / (4 * L); i++) {
+            m0 = m0.max(ByteVector.fromMemorySegment(B, ALL, address + i * V, LE).and(MAGNITUDE));
         }
-        return found != 0;
+        int largest = m0.max(m1).max(m2.max(m3)).reduceLanes(MAX);
+        for (int i = length / (4 * L) * (4 * L); i < length; i++) {
+            largest = Math.max(largest, ALL.get(ValueLayout.JAVA_BYTE, address + i) & MAGNITUDE);
+        }
+        return largest;
     }
 
     /** Multiplies floats in place by a power of two, which is too far for one FP32 factor and so comes in two. */

@@ -29,9 +29,9 @@ import jdk.incubator.vector.VectorSpecies;
  * <p>Sums are promoted after each group of 4 L codes, not after each block of 128: with 512-bit vectors a block is two
  * groups, and a loop of two inside the loop over blocks was compiled into code four times as slow.
  *
- * <p>Two or four rows of B share the loads of A. They should lie far apart and each be followed by the next row of the same
- * stream, so that the hardware sees long streams: with two, four or more rows that are neighbours every stream ends with
- * its row, and the read bandwidth of a Zen 5 core falls from 29 to 11 GB/s.
+ * <p>Two or four rows of B share the loads of A. They should lie far apart and each be followed by the next row of the
+ * same stream, so that the hardware sees long streams: with two, four or more rows that are neighbours every stream ends
+ * with its row, and the read bandwidth of a Zen 5 core falls from 29 to 11 GB/s. Four such streams are faster than two.
  *
  * <p>A code decoded so is 2^-120 too small and a NaN looks like 480. The first is made good by A, which carries the
  * factor; for the second the kernels look at each code's magnitude and report whether there was a NaN.
@@ -364,5 +364,30 @@ final class GemmRows {
         s21.intoArray(sums, at + 6 * L);
         s31.intoArray(sums, at + 7 * L);
         return seen.and(SIGNS).reduceLanes(OR) != 0;
+    }
+
+    /**
+     * Adds the lanes of L sums in place, halves first, in a fixed order that no compiler can change. Two vectors at a
+     * time become one, so that L sums take L - 1 additions of vectors; one by one they took a quarter of the time of a
+     * short row.
+     *
+     * @param sums lane sums; afterwards the L sums lie where the first one did
+     * @param at where the first of L begins
+     */
+    static void addLanes(float[] sums, int at) {
+        for (int half = L / 2; half > 0; half /= 2) {
+            for (int i = 0; i < half; i++) {
+                IntVector low = FloatVector.fromArray(F, sums, at + i * L).reinterpretAsInts();
+                IntVector high = FloatVector.fromArray(F, sums, at + (i + half) * L).reinterpretAsInts();
+                GemmPacking.ZIP_LOW.selectFrom(low, high).reinterpretAsFloats()
+                        .add(GemmPacking.ZIP_HIGH.selectFrom(low, high).reinterpretAsFloats())
+                        .intoArray(sums, at + i * L);
+            }
+        }
+    }
+
+    /** {@return where a sum lies once all lanes are added, L sums after L sums} */
+    static int placeOfSum(int sum) {
+        return sum / L * L * L + sum % L;
     }
 }

@@ -8,12 +8,10 @@ import dev.octet.core.cpu.Scratch;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorShuffle;
 
 /**
  * The GEMM for few rows of A, where reading B is what takes the time: B is read once, decoded in registers, and
- * multiplied with up to 4 rows of A at a time; further rows find it in L1. Three or four rows take their scales
+ * multiplied with up to 4 rows of A at a time; further rows find it in L1. Three rows and more take their scales
  * beforehand where scales allow it ({@link GemmFoldedRows}), else products are scaled ({@link GemmRows}).
  *
  * <p>A task is a range of up to 128 rows of B, inside one block of its scales, so that the products of the scales are
@@ -22,14 +20,18 @@ import jdk.incubator.vector.VectorShuffle;
 final class SkinnyGemm {
     private static final int L = Lanes.COUNT;
     private static final int BLOCK = 128;
-    /** Above it the tiled GEMM is faster, since it decodes B once for all rows. */
+    /** Above them the tiled GEMM is faster, since it decodes B once for all rows. */
     private static final int MAX_M = 8;
+    private static final int MAX_FOLDED_M = 16;
     /** Beyond it the decoded rows would not fit in an array. */
     private static final long MAX_K = 1L << 27;
     private static final int GROUP = GemmRows.MAX_ROWS;
     /** Scales of one row of A that lie further apart, or further from one, are not multiplied into it. */
     private static final int MAX_FOLDED_RANGE = 60;
     private static final int MAX_FOLDED_EXPONENT = 100;
+
+    /** Codes of B that are read at once before they are multiplied: long against a pause of the stream, short of L2. */
+    private static final long SCANNED_BYTES = 1 << 17;
 
     private static final int SLOT_A = 0;
     private static final int SLOT_EDGE = 1;
@@ -83,7 +85,9 @@ final class SkinnyGemm {
 
     /** {@return whether this is the kernel for the operands} */
     static boolean takes(GemmOperand a, GemmOperand b) {
-        return a.rows <= MAX_M && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0 && a.k < MAX_K;
+        boolean folds = GemmFoldedRows.AVAILABLE && b.sharesScalesIn128Rows();
+        return a.rows <= (folds ? MAX_FOLDED_M : MAX_M) && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0
+                && a.k < MAX_K;
     }
 
     static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
@@ -163,18 +167,15 @@ final class SkinnyGemm {
     // ---------------------------------------------------------------------------------------------- a task
 
     private void multiplyRange(long firstRow, int rows) {
-        GemmWorkspace work = GemmWorkspace.mine();
-        float[] result = work.rows(m * rows);
+        float[] result = GemmWorkspace.mine().rows(m * rows);
         boolean shared = b.sharesScalesIn128Rows();
-        int tableFloats = blocks * GemmRows.GROUPS * GROUP;
-        float[] table = work.scales(shared ? tableFloats + GROUP : GemmRows.rowsB(1) * tableFloats);
-        for (int first = 0; first < m; first += GROUP) {
-            int count = Math.min(GROUP, m - first);
-            boolean infinite = shared && fillScales(table, 0, first, firstRow);
-            if (shared && !infinite && count > 2 && GemmFoldedRows.AVAILABLE && canFold(table, tableFloats, count)) {
-                multiplyFolded(firstRow, rows, first, count, table, tableFloats, result);
-            } else {
-                multiplyStreams(firstRow, rows, first, count, shared, infinite, table, tableFloats, result);
+        if (!(shared && m > 2 && GemmFoldedRows.AVAILABLE && multiplyFolded(firstRow, rows, result))) {
+            int tableFloats = tableFloats();
+            float[] table = GemmWorkspace.mine().scales(shared ? tableFloats : GemmRows.rowsB(1) * tableFloats);
+            for (int first = 0; first < m; first += GROUP) {
+                boolean infinite = shared && fillScales(table, 0, first, firstRow);
+                multiplyStreams(firstRow, rows, first, Math.min(GROUP, m - first), shared, infinite, table, tableFloats,
+                        result);
             }
         }
         for (int i = 0; i < m; i++) {
@@ -187,29 +188,47 @@ final class SkinnyGemm {
         }
     }
 
+    /** {@return scales of a group of rows of A times those of a row of B} */
+    private int tableFloats() {
+        return blocks * GemmRows.GROUPS * GROUP;
+    }
+
     /** Up to four rows of A, times some streams of rows of B, each through its part of the task. */
     private void multiplyStreams(long firstRow, int rows, int first, int count, boolean shared, boolean infinite,
             float[] table, int tableFloats, float[] result) {
         int rowsA = count == 3 ? 4 : count;
         int streams = GemmRows.rowsB(rowsA);
-        float[] lanes = GemmWorkspace.mine().sums(rowsA * streams * L);
         // Equally far from each other; the last ends on the task's last row, and where the parts overlap, a row is
         // computed twice.
         int apart = rows / streams;
         int length = rows - (streams - 1) * apart;
-        for (int row = 0; row < length; row++) {
+        int step = rowsA * streams;
+        int together = Math.max(1, L / step); // steps whose sums' lanes are added at once
+        float[] lanes = GemmWorkspace.mine().sums(Math.max(L, step) * L);
+        for (int row = 0; row < length; row += together) {
+            int steps = Math.min(together, length - row);
             boolean special = infinite;
-            if (!shared) {
-                for (int r = 0; r < streams; r++) {
-                    special |= fillScales(table, r * tableFloats, first, firstRow + row + r * apart);
+            for (int t = 0; t < steps; t++) {
+                if (!shared) {
+                    for (int r = 0; r < streams; r++) {
+                        special |= fillScales(table, r * tableFloats, first, firstRow + row + t + r * apart);
+                    }
                 }
+                special |= multiplyRows(rowsA, streams, first, firstRow + row + t, apart, table,
+                        shared ? 0 : tableFloats, lanes, t * step * L);
             }
-            special |= multiplyRows(rowsA, streams, first, firstRow + row, apart, table, shared ? 0 : tableFloats,
-                    lanes);
-            for (int r = 0; r < streams; r++) {
-                addLanes(lanes, r * rowsA, result, first * rows + row + r * apart, count, rows);
-                if (special) {
-                    replaceSpecial(firstRow, row + r * apart, rows, first, count, result);
+            for (int from = 0; from < steps * step; from += L) {
+                GemmRows.addLanes(lanes, from * L);
+            }
+            for (int t = 0; t < steps; t++) {
+                for (int r = 0; r < streams; r++) {
+                    int n = row + t + r * apart;
+                    for (int i = 0; i < count; i++) {
+                        result[(first + i) * rows + n] = lanes[GemmRows.placeOfSum(t * step + r * rowsA + i)];
+                    }
+                    if (special) {
+                        replaceSpecial(firstRow, n, rows, first, count, result);
+                    }
                 }
             }
         }
@@ -238,8 +257,8 @@ final class SkinnyGemm {
 
     /** Multiplies rows {@code first...} of A with some rows of B, {@code apart} rows from each other. */
     private boolean multiplyRows(int rowsA, int rowsB, int first, long row, int apart, float[] table, int tableStride,
-            float[] lanes) {
-        Arrays.fill(lanes, 0, rowsA * rowsB * L, 0);
+            float[] lanes, int at) {
+        Arrays.fill(lanes, at, at + rowsA * rowsB * L, 0);
         long source = b.address + row * b.rowStride;
         long stride = apart * b.rowStride;
         if (a.k % GemmRows.GROUP != 0) {
@@ -247,7 +266,7 @@ final class SkinnyGemm {
             stride = length;
         }
         return GemmRows.multiply(rowsA, packedA + 4L * first * length, 4L * length, source, stride, groups(), table,
-                tableStride, lanes, 0);
+                tableStride, lanes, at);
     }
 
     /** {@return groups along K, of which the last may be padded} */
@@ -255,7 +274,7 @@ final class SkinnyGemm {
         return a.k % GemmRows.GROUP == 0 ? (int) (a.k / GemmRows.GROUP) : blocks * GemmRows.GROUPS;
     }
 
-    /** Copies rows of B and pads them with zeros; {@return where the copy begins, whose rows have the {@link #length}} */
+    /** Copies rows of B and pads them with zeros; {@return where the copy begins, with rows of {@link #length}} */
     private long padded(long source, long stride, int rows, int paddedRows) {
         MemorySegment copy = Scratch.get(SLOT_EDGE, (long) paddedRows * length);
         GemmPacking.copyPadded(source, stride, rows, (int) b.k, copy, length, paddedRows);
@@ -264,14 +283,18 @@ final class SkinnyGemm {
 
     // ---------------------------------------------------------------------------------------------- scales in A
 
-    /** {@return whether FP32 holds these rows of A times their scales, given a power of two for each row} */
-    private static boolean canFold(float[] table, int floats, int count) {
-        for (int i = 0; i < count; i++) {
+    /**
+     * {@return whether FP32 holds these rows of A times their scales, given a power of two for each row: the one that
+     * brings its largest scale below 1, since values take all the range that there is; these are written behind the
+     * scales}
+     */
+    private static boolean canFold(float[] table, int from, int floats, int count) {
+        for (int i = 0; i < GROUP; i++) {
             int min = MAX_FOLDED_EXPONENT;
             int max = -MAX_FOLDED_EXPONENT;
-            for (int at = i; at < floats; at += GROUP) {
-                if (table[at] != 0) {
-                    int exponent = Math.getExponent(table[at]); // of a NaN or infinity 128
+            for (int at = i; at < floats && i < count; at += GROUP * GemmRows.GROUPS) {
+                if (table[from + at] != 0) {
+                    int exponent = Math.getExponent(table[from + at]); // of a NaN or infinity 128
                     min = Math.min(min, exponent);
                     max = Math.max(max, exponent);
                 }
@@ -279,57 +302,79 @@ final class SkinnyGemm {
             if (max > MAX_FOLDED_EXPONENT || min < -MAX_FOLDED_EXPONENT || max - min > MAX_FOLDED_RANGE) {
                 return false;
             }
+            table[from + floats + i] = Math.scalb(1f, -max - 1);
         }
         return true;
     }
 
-    /** {@return the power of two that brings the largest scale of one row of A below 1, so that A keeps its range} */
-    private static int foldedExponent(float[] table, int floats, int row) {
-        int max = -MAX_FOLDED_EXPONENT;
-        for (int at = row; at < floats; at += GROUP) {
-            if (table[at] != 0) {
-                max = Math.max(max, Math.getExponent(table[at]));
+    /**
+     * All rows of A, four at a time, times six rows of B at a time, which are first read and looked at for NaN.
+     *
+     * @return false, and nothing is computed, where scales don't allow it
+     */
+    private boolean multiplyFolded(long firstRow, int rows, float[] result) {
+        int floats = tableFloats();
+        int tableStride = floats + GROUP;
+        float[] table = GemmWorkspace.mine().scales(padded() / GROUP * tableStride);
+        for (int first = 0; first < m; first += GROUP) {
+            int at = first / GROUP * tableStride;
+            if (fillScales(table, at, first, firstRow) || !canFold(table, at, floats, Math.min(GROUP, m - first))) {
+                return false;
             }
         }
-        return -max - 1;
-    }
-
-    /** Three or four rows of A, times six rows of B at a time, which are first read and looked at for NaN. */
-    private void multiplyFolded(long firstRow, int rows, int first, int count, float[] table, int tableFloats,
-            float[] result) {
         int groups = groups();
-        long folded = Scratch.get(SLOT_FOLDED, 4L * GROUP * length).address();
-        for (int i = 0; i < GROUP; i++) {
-            int exponent = foldedExponent(table, tableFloats, i);
-            GemmFoldedRows.fold(packedA + 4L * (first + i) * length, i, groups, table, Math.scalb(1f, exponent), folded);
-            table[tableFloats + i] = Math.scalb(1f, -exponent);
+        long folded = Scratch.get(SLOT_FOLDED, 4L * padded() * length).address();
+        for (int i = 0; i < padded(); i++) {
+            int at = i / GROUP * tableStride;
+            long row = packedA + 4L * Math.min(i, m - 1) * length; // a row too many has scales of zero
+            GemmFoldedRows.fold(row, i % GROUP, groups, table, at, table[at + floats + i % GROUP],
+                    folded + 4L * (i / GROUP * GROUP) * length);
         }
-        int together = GemmFoldedRows.ROWS_B;
-        float[] lanes = GemmWorkspace.mine().sums(GROUP * together * L);
-        for (int done = 0; done < rows; done += together) {
-            int row = Math.max(0, Math.min(done, rows - together)); // the last six, some of them perhaps again
-            int valid = Math.min(together, rows);
+        boolean copied = rows < GemmFoldedRows.ROWS_B || a.k % GemmRows.GROUP != 0;
+        long codes = (long) groups * GemmRows.GROUP;
+        int ahead = Math.clamp(SCANNED_BYTES / (GemmFoldedRows.ROWS_B * codes), 1, BLOCK) * GemmFoldedRows.ROWS_B;
+        boolean special = false;
+        for (int done = 0; done < rows; done += GemmFoldedRows.ROWS_B) {
+            // The last six, some of them perhaps again.
+            int row = Math.max(0, Math.min(done, rows - GemmFoldedRows.ROWS_B));
+            int valid = Math.min(GemmFoldedRows.ROWS_B, rows);
             long source = b.address + (firstRow + row) * b.rowStride;
             long stride = b.rowStride;
-            if (valid < together || a.k % GemmRows.GROUP != 0) {
-                source = padded(source, stride, valid, together);
+            if (copied) {
+                source = padded(source, stride, valid, GemmFoldedRows.ROWS_B);
                 stride = length;
             }
-            long codes = (long) groups * GemmRows.GROUP;
-            boolean special = stride == codes
-                    ? GemmPacking.scan(b, source, 0, 1, (int) (together * codes))
-                    : GemmPacking.scan(b, source, stride, together, (int) codes);
-            Arrays.fill(lanes, 0, GROUP * together * L, 0);
-            GemmFoldedRows.multiply(folded, source, stride, groups, lanes);
+            if (copied || done % ahead == 0) {
+                int lines = copied ? GemmFoldedRows.ROWS_B : Math.min(ahead, rows - row);
+                special = stride == codes
+                        ? GemmPacking.scan(b, source, 0, 1, (int) (lines * codes))
+                        : GemmPacking.scan(b, source, stride, lines, (int) codes);
+            }
+            for (int first = 0; first < m; first += GROUP) {
+                multiplySix(folded + 4L * first * length, source, stride, table, first / GROUP * tableStride + floats,
+                        first, row, valid, rows, result);
+                for (int r = 0; special && r < valid; r++) {
+                    replaceSpecial(firstRow, row + r, rows, first, Math.min(GROUP, m - first), result);
+                }
+            }
+        }
+        return true;
+    }
+
+    /** Four folded rows of A times six rows of B, {@code factors} made good. */
+    private void multiplySix(long folded, long source, long stride, float[] factors, int at, int first, int row,
+            int valid, int rows, float[] result) {
+        int step = GROUP * GemmFoldedRows.ROWS_B;
+        float[] lanes = GemmWorkspace.mine().sums(Math.ceilDiv(step, L) * L * L);
+        Arrays.fill(lanes, 0, step * L, 0);
+        GemmFoldedRows.multiply(folded, source, stride, groups(), lanes);
+        for (int from = 0; from < step; from += L) {
+            GemmRows.addLanes(lanes, from * L);
+        }
+        for (int i = 0; i < GROUP && first + i < m; i++) {
+            float unfold = 1 / factors[at + i];
             for (int r = 0; r < valid; r++) {
-                int at = first * rows + row + r;
-                addLanes(lanes, r * GROUP, result, at, count, rows);
-                for (int i = 0; i < count; i++) {
-                    result[at + i * rows] *= table[tableFloats + i];
-                }
-                if (special) {
-                    replaceSpecial(firstRow, row + r, rows, first, count, result);
-                }
+                result[(first + i) * rows + row + r] = lanes[GemmRows.placeOfSum(r * GROUP + i)] * unfold;
             }
         }
     }
@@ -339,31 +384,6 @@ final class SkinnyGemm {
             for (int i = first; i < first + count; i++) {
                 result[i * rows + r] = GemmCodes.sum(a, b, i, firstRow + r);
             }
-        }
-    }
-
-    private static final VectorShuffle<Float> ROTATE_8 = rotate(8);
-    private static final VectorShuffle<Float> ROTATE_4 = rotate(4);
-    private static final VectorShuffle<Float> ROTATE_2 = rotate(2);
-    private static final VectorShuffle<Float> ROTATE_1 = rotate(1);
-
-    private static VectorShuffle<Float> rotate(int by) {
-        return VectorShuffle.fromOp(Lanes.F, i -> (i + by) % L);
-    }
-
-    /** Adds the lanes of each sum in a fixed order, halves first, so that no compiler can choose another. */
-    private static void addLanes(float[] lanes, int from, float[] result, int at, int count, int step) {
-        for (int i = 0; i < count; i++) {
-            FloatVector v = FloatVector.fromArray(Lanes.F, lanes, (from + i) * L);
-            if (L > 8) {
-                v = v.add(v.rearrange(ROTATE_8));
-            }
-            if (L > 4) {
-                v = v.add(v.rearrange(ROTATE_4));
-            }
-            v = v.add(v.rearrange(ROTATE_2));
-            v = v.add(v.rearrange(ROTATE_1));
-            result[at + i * step] = v.lane(0);
         }
     }
 }
