@@ -10,7 +10,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * The inner loops of the GEMM for three or four rows of A, where all scales are multiplied into A beforehand: they are
+ * The inner loops of the GEMM for four rows of A, where all scales are multiplied into A beforehand: they are
  * the same for up to 128 rows of B, and what is left to do for each code is to decode it and four FMAs.
  *
  * <pre>
@@ -19,14 +19,14 @@ import jdk.incubator.vector.VectorSpecies;
  * sums     float[6][4][L]                    lane sums, +=
  * </pre>
  *
- * <p>Groups and the packed order are those of {@link GemmRows}. Each of four passes over a chunk of K decodes another of
- * the four codes of an int. In one pass over all four, C2 orders the loop by accumulators, so that all vectors of A and
- * of decoded B are alive at once, and a dozen accumulators go to the stack and back: 17 cycles for a cache line of B
- * instead of 9.5, where its 16 FMAs take 8. Shifts are constants, hence four methods: a shift by a variable takes 2.5
+ * <p>Groups and the packed order are those of {@link GemmRows}. Each of four passes over a chunk of K decodes another
+ * of the four codes of an int. In one pass over all four, C2 orders the loop by accumulators, so that all vectors of A
+ * and of decoded B are alive at once, and a dozen accumulators go to the stack and back: 17 cycles for a cache line of
+ * B instead of 9.5, where its 16 FMAs take 8. Shifts are constants, hence four methods: a shift by a variable takes 2.5
  * cycles more.
  *
- * <p>B should be in L1 or L2, see {@link GemmPacking#scan}: memory and products do not overlap here. A load in each step
- * that reads the next rows ahead made it half as fast, since the reorder buffer is full before a line has come.
+ * <p>B should be in L1 or L2, see {@link GemmPacking#scan}: memory and products do not overlap here. A load in each
+ * step that reads the next rows ahead made it half as fast: the reorder buffer is full before a line has come.
  *
  * <p>Each pass begins with sums of zero, which keeps a chain of additions as short as {@link #CHUNK_GROUPS}.
  */

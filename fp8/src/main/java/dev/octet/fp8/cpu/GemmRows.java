@@ -30,8 +30,9 @@ import jdk.incubator.vector.VectorSpecies;
  * groups, and a loop of two inside the loop over blocks was compiled into code four times as slow.
  *
  * <p>Two or four rows of B share the loads of A. They should lie far apart and each be followed by the next row of the
- * same stream, so that the hardware sees long streams: with two, four or more rows that are neighbours every stream ends
- * with its row, and the read bandwidth of a Zen 5 core falls from 29 to 11 GB/s. Four such streams are faster than two.
+ * same stream, so that the hardware sees long streams: with two, four or more rows that are neighbours every stream
+ * ends with its row, and the read bandwidth of a Zen 5 core falls from 29 to 11 GB/s. Four such streams are faster than
+ * two.
  *
  * <p>A code decoded so is 2^-120 too small and a NaN looks like 480. The first is made good by A, which carries the
  * factor; for the second the kernels look at each code's magnitude and report whether there was a NaN.

@@ -23,6 +23,8 @@ final class SkinnyGemm {
     /** Above them the tiled GEMM is faster, since it decodes B once for all rows. */
     private static final int MAX_M = 8;
     private static final int MAX_FOLDED_M = 16;
+    /** Below it, with more than {@link #MAX_M} rows, what comes before and after each row of B takes too much. */
+    private static final int MIN_FOLDED_K = 4096;
     /** Beyond it the decoded rows would not fit in an array. */
     private static final long MAX_K = 1L << 27;
     private static final int GROUP = GemmRows.MAX_ROWS;
@@ -85,7 +87,7 @@ final class SkinnyGemm {
 
     /** {@return whether this is the kernel for the operands} */
     static boolean takes(GemmOperand a, GemmOperand b) {
-        boolean folds = GemmFoldedRows.AVAILABLE && b.sharesScalesIn128Rows();
+        boolean folds = GemmFoldedRows.AVAILABLE && b.sharesScalesIn128Rows() && a.k >= MIN_FOLDED_K;
         return a.rows <= (folds ? MAX_FOLDED_M : MAX_M) && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0
                 && a.k < MAX_K;
     }
