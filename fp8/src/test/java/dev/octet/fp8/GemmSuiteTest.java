@@ -100,6 +100,9 @@ class GemmSuiteTest {
                 .withEpilogue(DType.BF16, Addend.F32, Activation.SILU));
         cases.add(GemmCase.plain(12, Pairing.ROWS, 65, 576, 2048));
         cases.add(GemmCase.plain(13, Pairing.TENSORS, 65, 576, 2048));
+        cases.add(GemmCase.plain(20, Pairing.FORWARD, 11, 133, 4160));
+        cases.add(GemmCase.plain(21, Pairing.FORWARD, 16, 40, 8190).withOutput(DType.BF16, ScaleFormat.F32));
+        cases.add(GemmCase.plain(22, Pairing.TENSORS, 9, 70, 4096));
         for (Pairing pairing : Pairing.values()) {
             for (Addend addend : List.of(Addend.NONE, Addend.F32, Addend.OUTPUT)) {
                 cases.add(GemmCase.plain(14, pairing, 5, 130, 0).withEpilogue(DType.F32, addend, Activation.SILU));

@@ -25,6 +25,8 @@ final class SkinnyGemm {
     private static final int MAX_FOLDED_M = 16;
     /** Below it, with more than {@link #MAX_M} rows, what comes before and after each row of B takes too much. */
     private static final int MIN_FOLDED_K = 4096;
+    /** Beyond it, with that many rows, A and its scales take more than half of L2. */
+    private static final int MAX_FOLDED_K = 8192;
     /** Beyond it the decoded rows would not fit in an array. */
     private static final long MAX_K = 1L << 27;
     private static final int GROUP = GemmRows.MAX_ROWS;
@@ -87,7 +89,8 @@ final class SkinnyGemm {
 
     /** {@return whether this is the kernel for the operands} */
     static boolean takes(GemmOperand a, GemmOperand b) {
-        boolean folds = GemmFoldedRows.AVAILABLE && b.sharesScalesIn128Rows() && a.k >= MIN_FOLDED_K;
+        boolean folds = GemmFoldedRows.AVAILABLE && b.sharesScalesIn128Rows() && a.k >= MIN_FOLDED_K
+                && a.k <= MAX_FOLDED_K;
         return a.rows <= (folds ? MAX_FOLDED_M : MAX_M) && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0
                 && a.k < MAX_K;
     }
