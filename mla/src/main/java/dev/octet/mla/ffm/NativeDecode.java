@@ -66,12 +66,12 @@ final class NativeDecode {
     private final int rank;
     private final int dims;
 
-    private Unit[] units = new Unit[16];
+    private Unit[] units = new Unit[4];
     private int count;
     /** The first task of each unit in each pass, and the number of tasks behind the last. */
-    private int[] packing = new int[17];
-    private int[] attending = new int[17];
-    private int[] joining = new int[17];
+    private int[] packing = new int[5];
+    private int[] attending = new int[5];
+    private int[] joining = new int[5];
     private long bytes;
     private long call;
 
