@@ -19,4 +19,9 @@ module dev.octet.benchmarks {
 
     opens dev.octet.benchmarks to info.picocli;
     opens dev.octet.benchmarks.demo to info.picocli;
+
+    uses dev.octet.cuda.KernelCatalog;
+
+    provides dev.octet.cuda.KernelCatalog with
+            dev.octet.benchmarks.gpu.LaunchKernelCatalog;
 }
