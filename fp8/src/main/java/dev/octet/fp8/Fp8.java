@@ -147,7 +147,7 @@ public final class Fp8 {
         requireShape("target.codes", target.codes(), source.shape());
         requireDevice("target", target.codes(), source.device());
         TensorAccess.readable("source", source);
-        requireWritable("target", target);
+        requireWritable("target.codes", "target.scales", target);
         backendFor(source.device()).quantize(source, target, execution());
     }
 
@@ -185,7 +185,7 @@ public final class Fp8 {
         requireFloat("target", target);
         requireShape("target", target, source.codes().shape());
         requireDevice("target", target, source.device());
-        requireReadable("source", source);
+        requireReadable("source.codes", "source.scales", source);
         TensorAccess.writable("target", target);
         backendFor(source.device()).dequantize(source, target, execution());
     }
@@ -222,8 +222,8 @@ public final class Fp8 {
     public void requantize(ScaledTensor source, ScaledTensor target) {
         requireShape("target.codes", target.codes(), source.codes().shape());
         requireDevice("target", target.codes(), source.device());
-        requireReadable("source", source);
-        requireWritable("target", target);
+        requireReadable("source.codes", "source.scales", source);
+        requireWritable("target.codes", "target.scales", target);
         backendFor(source.device()).requantize(source, target, execution());
     }
 
@@ -308,7 +308,7 @@ public final class Fp8 {
         requireShape("d.codes", d.codes(), Shape.of(a.rows(), b.rows()));
         requireDevice("d", d.codes(), a.device());
         requireEpilogue(epilogue, a, b);
-        requireWritable("d", d);
+        requireWritable("d.codes", "d.scales", d);
         backendFor(a.device()).gemm(a, b, d, epilogue, execution());
     }
 
@@ -331,8 +331,8 @@ public final class Fp8 {
                     + "; supported are (BLOCK_1X128, BLOCK_128X128), (BLOCK_1X128, BLOCK_1X128), (ROW, ROW) and"
                     + " (TENSOR, TENSOR); a matrix quantised BLOCK_128X1 is passed as its transpose()");
         }
-        requireReadable("a", a);
-        requireReadable("b", b);
+        requireReadable("a.codes", "a.scales", a);
+        requireReadable("b.codes", "b.scales", b);
     }
 
     // ---------------------------------------------------------------------------------------------- grouped GEMM
@@ -461,13 +461,14 @@ public final class Fp8 {
         }
     }
 
-    private static void requireReadable(String name, ScaledTensor t) {
-        TensorAccess.readable(name + ".codes", t.codes());
-        TensorAccess.readable(name + ".scales", t.scales());
+    /** Names are constants: a text made for each call would be most of what a small call allocates. */
+    private static void requireReadable(String codes, String scales, ScaledTensor t) {
+        TensorAccess.readable(codes, t.codes());
+        TensorAccess.readable(scales, t.scales());
     }
 
-    private static void requireWritable(String name, ScaledTensor t) {
-        TensorAccess.writable(name + ".codes", t.codes());
-        TensorAccess.writable(name + ".scales", t.scales());
+    private static void requireWritable(String codes, String scales, ScaledTensor t) {
+        TensorAccess.writable(codes, t.codes());
+        TensorAccess.writable(scales, t.scales());
     }
 }

@@ -11,11 +11,8 @@ import dev.octet.fp8.Fp8;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 
@@ -147,86 +144,58 @@ public final class ExpertMlp {
     /** The experts that have tokens, and where in the permutation each one's begin. */
     private record Active(long[] offsets, List<ScaledTensor> gateUp, List<ScaledTensor> down) {
         static Active of(TokenPermutation p, ExpertWeights weights) {
-            long[] counts = p.counts();
-            List<ScaledTensor> gateUp = new ArrayList<>();
-            List<ScaledTensor> down = new ArrayList<>();
-            long[] ends = new long[counts.length + 1];
             int active = 0;
-            for (int e = 0; e < counts.length; e++) {
-                if (counts[e] > 0) {
+            for (int e = 0; e < p.experts(); e++) {
+                active += p.count(e) > 0 ? 1 : 0;
+            }
+            long[] offsets = new long[active + 1];
+            ScaledTensor[] gateUp = new ScaledTensor[active];
+            ScaledTensor[] down = new ScaledTensor[active];
+            for (int e = 0, i = 0; e < p.experts(); e++) {
+                if (p.count(e) > 0) {
                     if (!weights.holds(e)) {
                         throw new IllegalArgumentException("routing names expert " + e
                                 + ", whose weights are not held here; -1 stands for an expert elsewhere");
                     }
-                    gateUp.add(weights.expert(e).gateUp());
-                    down.add(weights.expert(e).down());
-                    ends[active + 1] = ends[active] + counts[e];
-                    active++;
+                    gateUp[i] = weights.expert(e).gateUp();
+                    down[i] = weights.expert(e).down();
+                    offsets[i + 1] = offsets[i] + p.count(e);
+                    i++;
                 }
             }
-            return new Active(Arrays.copyOf(ends, active + 1), gateUp, down);
+            return new Active(offsets, List.of(gateUp), List.of(down));
         }
     }
 
     private void run(Tensor hidden, Routing routing, TokenPermutation p, Active active, Tensor out) {
-        long tokens = hidden.dim(0);
-        long d = weights.hidden();
-        long rows = p.positions();
         ExpertWeights.Expert shared = weights.shared();
-        long wide = wideBytes(rows, weights.inter(), d);
-        long narrow = Workspace.quantizedBytes(rows, weights.inter());
-        if (shared != null) {
-            wide = Math.max(wide, wideBytes(tokens, shared.inter(), 0));
-            narrow = Math.max(narrow, Workspace.quantizedBytes(tokens, shared.inter()));
-        }
-        long sums = shared == null ? 0 : Float.BYTES * tokens * d;
-        long all = Workspace.quantizedBytes(tokens, d) + Workspace.quantizedBytes(rows, d) + Workspace.padded(wide)
-                + Workspace.padded(narrow) + Workspace.padded(sums) + Workspace.padded(Float.BYTES * rows);
-        try (Workspace work = Workspace.of(all)) {
-            ScaledTensor x = Workspace.quantized(work.take(Workspace.quantizedBytes(tokens, d)), tokens, d, scaling);
-            MemorySegment expanded = work.take(Workspace.quantizedBytes(rows, d));
-            MemorySegment projected = work.take(wide);
-            MemorySegment activated = work.take(narrow);
-            Tensor sum = shared == null ? out : Workspace.floats(work.take(sums), tokens, d);
-            MemorySegment rowWeights = work.take(Float.BYTES * rows);
-            fp8.quantize(hidden, x);
-            Tensor y = Workspace.floats(projected, rows, d);
-            if (rows > 0) {
-                ScaledTensor sorted = Workspace.quantized(expanded, rows, d, scaling);
-                moe.expand(p, x, sorted);
-                Tensor gateUp = Workspace.floats(projected, rows, active.gateUp.getFirst().rows());
-                fp8.groupedGemm(sorted, active.offsets, active.gateUp, gateUp);
-                ScaledTensor h = Workspace.quantized(activated, rows, weights.inter(), scaling);
-                moe.swiglu(gateUp, place == RoutingWeight.BEFORE_DOWN ? gather(p, routing, rowWeights) : null, h);
-                fp8.groupedGemm(h, active.offsets, active.down, y); // over the projections, which are used up
+        try (Workspace work = Workspace.of(Workspace.Sizes.of(weights, hidden.dim(0), p.positions(), scaling))) {
+            fp8.quantize(hidden, work.tokens);
+            if (p.positions() > 0) {
+                moe.expand(p, work.tokens, work.sorted);
+                fp8.groupedGemm(work.sorted, active.offsets, active.gateUp, work.gateUp);
+                if (place == RoutingWeight.BEFORE_DOWN) {
+                    gather(p, routing, work.rowWeights);
+                }
+                moe.swiglu(work.gateUp, place == RoutingWeight.BEFORE_DOWN ? work.rowWeights : null, work.activated);
+                fp8.groupedGemm(work.activated, active.offsets, active.down, work.down);
             }
-            moe.reduce(p, y, place == RoutingWeight.AFTER_DOWN ? routing.weights() : null, sum);
+            Tensor sum = shared == null ? out : work.sum;
+            moe.reduce(p, work.down, place == RoutingWeight.AFTER_DOWN ? routing.weights() : null, sum);
             if (shared != null) {
-                addShared(shared, x, projected, activated, sum, out);
+                fp8.gemm(work.tokens, shared.gateUp(), work.sharedGateUp, Epilogue.NONE);
+                moe.swiglu(work.sharedGateUp, null, work.sharedActivated);
+                fp8.gemm(work.sharedActivated, shared.down(), out, Epilogue.NONE.withAddend(sum));
             }
         }
     }
 
-    private static long wideBytes(long rows, long inter, long d) {
-        return Float.BYTES * rows * Math.max(2 * Math.ceilDiv(inter, (long) Granularity.BLOCK) * Granularity.BLOCK, d);
-    }
-
-    private static Tensor gather(TokenPermutation p, Routing routing, MemorySegment to) {
+    private static void gather(TokenPermutation p, Routing routing, Tensor to) {
         Tensor w = routing.weights();
         for (int i = 0; i < p.positions(); i++) {
             long at = p.tokenAt(i) * w.stride(0) + p.slotAt(i) * w.stride(1);
-            to.setAtIndex(ValueLayout.JAVA_FLOAT, i, NativeMemory.ALL.get(ValueLayout.JAVA_FLOAT_UNALIGNED,
-                    w.address() + Float.BYTES * at));
+            NativeMemory.ALL.set(ValueLayout.JAVA_FLOAT_UNALIGNED, to.address() + (long) Float.BYTES * i,
+                    NativeMemory.ALL.get(ValueLayout.JAVA_FLOAT_UNALIGNED, w.address() + Float.BYTES * at));
         }
-        return Workspace.floats(to, 1, p.positions()).reshape(p.positions());
-    }
-
-    private void addShared(ExpertWeights.Expert e, ScaledTensor x, MemorySegment projected, MemorySegment activated,
-            Tensor sum, Tensor out) {
-        Tensor gateUp = Workspace.floats(projected, x.rows(), e.gateUp().rows());
-        fp8.gemm(x, e.gateUp(), gateUp, Epilogue.NONE);
-        ScaledTensor h = Workspace.quantized(activated, x.rows(), e.inter(), scaling);
-        moe.swiglu(gateUp, null, h);
-        fp8.gemm(h, e.down(), out, Epilogue.NONE.withAddend(sum));
     }
 }

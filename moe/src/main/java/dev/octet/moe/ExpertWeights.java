@@ -173,8 +173,7 @@ public final class ExpertWeights implements AutoCloseable {
     // ---------------------------------------------------------------------------------------------- making
 
     private Expert allocate(int width) {
-        long padded = Math.ceilDiv(width, (long) BLOCK) * BLOCK;
-        return new Expert(allocate(2 * padded, hidden), allocate(hidden, width));
+        return new Expert(allocate(2 * Math.ceilDiv(width, (long) BLOCK) * BLOCK, hidden), allocate(hidden, width));
     }
 
     private ScaledTensor allocate(long rows, long columns) {
@@ -260,6 +259,11 @@ public final class ExpertWeights implements AutoCloseable {
     /** {@return rows of an expert's gate projection} */
     public int inter() {
         return inter;
+    }
+
+    /** {@return rows of an expert's gate and up projections together, as {@link Expert#gateUp} has them} */
+    long projected() {
+        return 2 * Math.ceilDiv((long) inter, (long) BLOCK) * BLOCK;
     }
 
     /** {@return how many experts the layer has, here or elsewhere} */

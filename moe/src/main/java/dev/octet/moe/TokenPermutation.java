@@ -119,6 +119,11 @@ public final class TokenPermutation {
         return counts.clone();
     }
 
+    /** {@return how many tokens an expert has} */
+    long count(int expert) {
+        return counts[expert];
+    }
+
     /** {@return where each expert's segment begins and, last, where the last one ends, in a fresh array} */
     public long[] offsets() {
         return offsets.clone();

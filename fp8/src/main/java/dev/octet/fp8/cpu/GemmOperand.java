@@ -48,7 +48,12 @@ final class GemmOperand implements AutoCloseable {
     private final @Nullable Tensor copy;
 
     GemmOperand(ScaledTensor x) {
-        rows = x.rows();
+        this(x, 0, x.rows());
+    }
+
+    /** Rows {@code from} to {@code to - 1}, without a view of them; where blocks of scales have rows, a whole block. */
+    GemmOperand(ScaledTensor x, long from, long to) {
+        rows = to - from;
         k = x.columns();
         Tensor c = x.codes();
         // An extent of one makes its stride meaningless.
@@ -56,15 +61,16 @@ final class GemmOperand implements AutoCloseable {
         long ks = k == 1 ? 1 : c.stride(1);
         if (ks != 1 && rs != 1) {
             PerformanceCliff.GEMM_OPERAND_COPIED.report();
-            copy = c.copy();
+            copy = c.slice(0, from, to).copy();
             c = copy;
             rs = c.stride(0);
             ks = 1;
+            address = c.address();
         } else {
             copy = null;
+            address = c.address() + from * c.stride(0);
         }
         codes = c;
-        address = c.address();
         rowStride = rs;
         kStride = ks;
         kContiguous = ks == 1;
@@ -78,8 +84,9 @@ final class GemmOperand implements AutoCloseable {
         granularity = x.scaling().granularity();
         e8m0 = x.scaling().format() == ScaleFormat.E8M0;
         scales = x.scales();
-        scaleAddress = scales.address();
         scaleRowStride = x.scales().stride(0);
+        long firstScale = from / granularity.blockRows() * scaleRowStride; // 0 where all rows share them
+        scaleAddress = scales.address() + (e8m0 ? 1 : 4) * firstScale;
         scaleKStride = x.scales().stride(1);
     }
 

@@ -24,7 +24,6 @@ final class GemmOutput {
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED;
     private static final int L = Lanes.COUNT;
 
-    private final Tensor d;
     private final long address;
     private final boolean bf16;
     private final long rowStride;
@@ -34,25 +33,19 @@ final class GemmOutput {
     private final boolean silu;
 
     GemmOutput(Tensor d, Epilogue epilogue) {
-        this.d = d;
-        address = d.address();
+        this(d, 0, epilogue);
+    }
+
+    /** The same from a row on, which is row 0 here and in the epilogue. */
+    GemmOutput(Tensor d, long firstRow, Epilogue epilogue) {
         bf16 = d.dtype() == DType.BF16;
         rowStride = d.stride(0);
+        address = d.address() + firstRow * rowStride * d.dtype().byteSize();
         columnStride = d.stride(1);
         addend = epilogue.addend();
         Tensor b = epilogue.bias();
         bias = b == null ? null : b.toFloatArray();
         silu = epilogue.activation() == Activation.SILU;
-    }
-
-    /** {@return rows of D} */
-    long rows() {
-        return d.dim(0);
-    }
-
-    /** {@return columns of D} */
-    long columns() {
-        return d.dim(1);
     }
 
     /**

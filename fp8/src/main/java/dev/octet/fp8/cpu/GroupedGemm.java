@@ -75,7 +75,7 @@ final class GroupedGemm {
         try {
             for (int g = 0; g < begins.length; g++) {
                 if (begins[g] < ends[g] && b.get(g).rows() > 0) {
-                    all.add(a.sliceRows(begins[g], ends[g]), b.get(g), d.slice(0, begins[g], ends[g]));
+                    all.add(a, begins[g], ends[g], b.get(g), d);
                 }
             }
             all.run(pool);
@@ -87,12 +87,12 @@ final class GroupedGemm {
         }
     }
 
-    private void add(ScaledTensor a, ScaledTensor b, Tensor d) {
-        GemmOperand x = new GemmOperand(a);
+    private void add(ScaledTensor a, long from, long to, ScaledTensor b, Tensor d) {
+        GemmOperand x = new GemmOperand(a, from, to);
         operands.add(x);
         GemmOperand w = new GemmOperand(b);
         operands.add(w);
-        Product product = new Product(x, w, new GemmOutput(d, Epilogue.NONE));
+        Product product = new Product(x, w, new GemmOutput(d, from, Epilogue.NONE));
         (product.isSmall() ? products : large).add(product);
     }
 
