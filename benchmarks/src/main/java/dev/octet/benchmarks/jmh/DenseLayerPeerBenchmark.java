@@ -27,6 +27,9 @@ import org.openjdk.jmh.annotations.TearDown;
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 public class DenseLayerPeerBenchmark {
+    /** The implementation's name. */
+    @Param("cpu")
+    public String backend;
     /** How many threads work. */
     @Param("1")
     public int threads;
@@ -46,7 +49,7 @@ public class DenseLayerPeerBenchmark {
     public void make() {
         pool = new CpuPool(threads);
         weights = ExpertWeights.random(MoeLayer.HIDDEN, MoeLayer.INTER * (MoeLayer.TOP_K + MoeLayer.SHARED), 1, 0, 1);
-        layer = new ExpertMlp(weights, RoutingWeight.AFTER_DOWN).with(pool);
+        layer = new ExpertMlp(weights, RoutingWeight.AFTER_DOWN).on(backend).with(pool);
         routing = Routing.allocate(tokens, 1); // all to expert 0
         hidden = RandomCodes.normal(DType.BF16, tokens, MoeLayer.HIDDEN, 1);
         out = Tensor.allocate(DType.BF16, Shape.of(tokens, MoeLayer.HIDDEN));

@@ -24,6 +24,9 @@ import org.openjdk.jmh.annotations.TearDown;
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 public class DensePeerBenchmark {
+    /** The implementation's name. */
+    @Param("cpu")
+    public String backend;
     /** How many threads work. */
     @Param("1")
     public int threads;
@@ -47,7 +50,7 @@ public class DensePeerBenchmark {
     @Setup
     public void make() {
         pool = new CpuPool(threads);
-        fp8 = Fp8.auto().with(pool);
+        fp8 = Fp8.on(backend).with(pool);
         a = RandomCodes.scaled(m, k, Scaling.ACTIVATION, -1);
         b = RandomCodes.scaled(n, k, Scaling.WEIGHT, 1);
         d = Tensor.allocate(DType.BF16, Shape.of(m, n));

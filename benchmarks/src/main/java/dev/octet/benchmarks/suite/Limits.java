@@ -102,15 +102,15 @@ public record Limits(double flops, double read, double copied, String peak) {
             case "MlaBenchmark.prefill" -> attention(c, c.text("dtype"), c.number("tokens"), c.number("tokens"));
             case "MlaBenchmark.compress" -> List.of(matmul(c, 1));
             case "GroupedBenchmark.gemm" -> c.number("rows") == 1 ? List.of()
-                    : List.of(Case.of("DensePeerBenchmark.gemm", "threads", c.threads(), "m", groupedRows(c), "n",
-                            c.number("n"), "k", c.number("k")));
+                    : List.of(Case.of("DensePeerBenchmark.gemm", "backend", c.text("backend"), "threads", c.threads(),
+                            "m", groupedRows(c), "n", c.number("n"), "k", c.number("k")));
             case "MoeBenchmark.gate" -> List.of(Case.of("TorchBenchmark.gate", "threads", c.threads(), "tokens",
                     c.number("tokens")));
             case "MoeBenchmark.router" -> List.of(Case.of("TorchBenchmark.matmul", "dtype", c.text("dtype"), "threads",
                     c.threads(), "m", c.number("tokens"), "n", c.number("n"), "k", c.number("k")));
             case "MoeBenchmark.layer" -> c.number("tokens") < MANY_ROWS ? List.of()
-                    : List.of(Case.of("DenseLayerPeerBenchmark.layer", "threads", c.threads(), "tokens",
-                            c.number("tokens")));
+                    : List.of(Case.of("DenseLayerPeerBenchmark.layer", "backend", c.text("backend"), "threads",
+                            c.threads(), "tokens", c.number("tokens")));
             default -> List.of();
         };
     }

@@ -29,20 +29,32 @@ final class FfmGemm implements AutoCloseable {
 
     /** Adds {@code D = epilogue(A * B^T)} to what is to be done. */
     void add(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue) {
-        if (a.rows() == 0 || b.rows() == 0) {
-            return;
+        if (a.rows() > 0 && b.rows() > 0) {
+            add(hold(new GemmMatrix(a)), 0, a.rows(), hold(new GemmMatrix(b)), hold(new GemmTarget(d, epilogue)));
         }
+    }
+
+    /** Adds for each group {@code D = A * B[g]^T} on rows {@code begins[g]} to {@code ends[g] - 1} of A and D. */
+    void addGroups(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d) {
         GemmMatrix x = hold(new GemmMatrix(a));
-        GemmMatrix w = hold(new GemmMatrix(b));
-        GemmTarget target = hold(new GemmTarget(d, epilogue));
-        products += (double) x.rows * x.k * w.rows;
-        if (GemmJob.hasFewRows(x, w)) {
-            jobs.add(new GemmJob(x, w, target, 0, x.rows, true));
+        GemmTarget target = hold(new GemmTarget(d, Epilogue.NONE));
+        for (int g = 0; g < begins.length; g++) {
+            if (begins[g] < ends[g] && b.get(g).rows() > 0) {
+                add(x, begins[g], ends[g], hold(new GemmMatrix(b.get(g))), target);
+            }
+        }
+    }
+
+    private void add(GemmMatrix x, long from, long to, GemmMatrix w, GemmTarget target) {
+        long rows = to - from;
+        products += (double) rows * x.k * w.rows;
+        if (GemmJob.hasFewRows(rows, w)) {
+            jobs.add(new GemmJob(x, w, target, from, rows, true));
             return;
         }
-        long chunk = GemmJob.chunkRows(x);
-        for (long row = 0; row < x.rows; row += chunk) {
-            jobs.add(new GemmJob(x, w, target, row, Math.min(chunk, x.rows - row), false));
+        long chunk = GemmJob.chunkRows(rows, x.k);
+        for (long row = from; row < to; row += chunk) {
+            jobs.add(new GemmJob(x, w, target, row, Math.min(chunk, to - row), false));
         }
     }
 

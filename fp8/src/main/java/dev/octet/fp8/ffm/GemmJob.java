@@ -86,18 +86,18 @@ final class GemmJob {
     }
 
     /** {@return whether the kernel for few rows is the one for a product} */
-    static boolean hasFewRows(GemmMatrix a, GemmMatrix b) {
-        return a.rows <= GemmLayout.MAX_FEW_ROWS && b.kContiguous;
+    static boolean hasFewRows(long rows, GemmMatrix b) {
+        return rows <= GemmLayout.MAX_FEW_ROWS && b.kContiguous;
     }
 
     /** {@return how many rows of A a job should have} */
-    static long chunkRows(GemmMatrix a) {
+    static long chunkRows(long all, long k) {
         long rows = CHUNK_ROWS;
-        while (rows > LAYOUT.panelRows() && LAYOUT.packedBytes(rows, a.k, false) > CHUNK_BYTES) {
+        while (rows > LAYOUT.panelRows() && LAYOUT.packedBytes(rows, k, false) > CHUNK_BYTES) {
             rows /= 2;
         }
-        long chunks = Math.ceilDiv(a.rows, Math.max(rows, LAYOUT.panelRows()));
-        return GemmLayout.roundUp(Math.ceilDiv(a.rows, Math.max(1, chunks)), LAYOUT.panelRows());
+        long chunks = Math.ceilDiv(all, Math.max(rows, LAYOUT.panelRows()));
+        return GemmLayout.roundUp(Math.ceilDiv(all, Math.max(1, chunks)), LAYOUT.panelRows());
     }
 
     /**

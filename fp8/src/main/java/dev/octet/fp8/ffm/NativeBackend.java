@@ -112,11 +112,7 @@ public final class NativeBackend implements Fp8Backend {
             return;
         }
         try (FfmGemm gemm = new FfmGemm()) {
-            for (int g = 0; g < begins.length; g++) {
-                if (begins[g] < ends[g]) {
-                    gemm.add(a.sliceRows(begins[g], ends[g]), b.get(g), d.slice(0, begins[g], ends[g]), Epilogue.NONE);
-                }
-            }
+            gemm.addGroups(a, begins, ends, b, d);
             gemm.run(execution.pool());
         }
     }
