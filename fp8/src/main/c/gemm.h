@@ -357,12 +357,19 @@ INLINE void tile(int v, int c, const uint32_t *a, const uint32_t *b, float *sums
     }
 }
 
-/* All tiles of a panel of v vectors of rows with some columns. */
+/*
+ * All tiles of a panel of v vectors of rows with some columns. Codes that are decoded next are fetched meanwhile, those
+ * of a tile's columns before the tile: all at once, while decoding, they would be waited for.
+ */
 #define SWEEP(v)                                                                                                       \
     static void sweep_##v(const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,  \
-                          const float *scales_b) {                                                                     \
+                          const float *scales_b, const uint8_t *next, int64_t stride) {                                \
         enum { c = V * C / v };                                                                                        \
         for (int64_t n = 0; n < columns; n += c) {                                                                     \
+            for (int64_t j = n; next != 0 && j < n + c; j++) {                                                         \
+                __builtin_prefetch(next + j * stride);                                                                 \
+                __builtin_prefetch(next + j * stride + 64);                                                            \
+            }                                                                                                          \
             tile(v, c, a, b + n * UNITS, sums + n * v * L, scales_a, scales_b + n);                                    \
         }                                                                                                              \
     }
@@ -374,13 +381,13 @@ SWEEP(4)
 #endif
 
 static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,
-                  const float *scales_b) {
+                  const float *scales_b, const uint8_t *next, int64_t stride) {
     switch (v) {
-    case 1: sweep_1(a, b, columns, sums, scales_a, scales_b); break;
-    case 2: sweep_2(a, b, columns, sums, scales_a, scales_b); break;
+    case 1: sweep_1(a, b, columns, sums, scales_a, scales_b, next, stride); break;
+    case 2: sweep_2(a, b, columns, sums, scales_a, scales_b, next, stride); break;
 #if V == 4
-    case 3: sweep_3(a, b, columns, sums, scales_a, scales_b); break;
-    case 4: sweep_4(a, b, columns, sums, scales_a, scales_b); break;
+    case 3: sweep_3(a, b, columns, sums, scales_a, scales_b, next, stride); break;
+    case 4: sweep_4(a, b, columns, sums, scales_a, scales_b, next, stride); break;
 #endif
     default: break;
     }
@@ -400,10 +407,7 @@ static void decode_columns(const struct fp8_gemm *g, int64_t from, int64_t count
     if (g->b.k_stride == 1 && length == FP8_BLOCK) {
         const uint8_t *codes = g->b.codes + from * g->b.row_stride + k;
         for (int64_t i = 0; i < count; i++) {
-            const uint8_t *row = codes + i * g->b.row_stride;
-            __builtin_prefetch(row + 2 * FP8_BLOCK);
-            __builtin_prefetch(row + 2 * FP8_BLOCK + 64);
-            decode_block(row, to + i * UNITS, 0, f);
+            decode_block(codes + i * g->b.row_stride, to + i * UNITS, 0, f);
         }
         return;
     }
@@ -415,6 +419,15 @@ static void decode_columns(const struct fp8_gemm *g, int64_t from, int64_t count
             decode_block(codes + j * FP8_BLOCK, to + (i + j) * UNITS, 0, f);
         }
     }
+}
+
+/* Where the codes lie that are decoded after those of a block: the columns' next block, or the next columns' first. */
+static inline const uint8_t *next_codes(const struct fp8_gemm *g, int64_t from, int64_t count, int64_t block) {
+    if (g->b.k_stride != 1) {
+        return 0;
+    }
+    return block + 1 < fp8_blocks(g) ? g->b.codes + from * g->b.row_stride + (block + 1) * FP8_BLOCK
+                                     : g->b.codes + (from + count) * g->b.row_stride;
 }
 
 /* Transposes the sums of L rows and finishes them. */
@@ -451,19 +464,23 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
     float *scales_b = (float *)(decoded + RUN * UNITS);
     float *finished = scales_b + columns;
     memset(sums, 0, (size_t)(height * columns) * sizeof(float));
+    memset(scales_b + count, 0, (size_t)(columns - count) * sizeof(float));
     for (int64_t b = 0; b < fp8_blocks(g); b++) {
-        for (int64_t i = 0; i < columns; i++) {
-            scales_b[i] = i < count ? fp8_scale(&g->b, from + i, b) : 0;
+        for (int64_t i = 0; i < count; i++) {
+            int same = i > 0 && (from + i) >> g->b.scale_shift == (from + i - 1) >> g->b.scale_shift;
+            scales_b[i] = same ? scales_b[i - 1] : fp8_scale(&g->b, from + i, b);
         }
         for (int64_t n = 0; n < count; n += RUN) {
             int64_t there = min64(RUN, count - n);
             int64_t swept = padded_columns(there);
             decode_columns(g, from + n, there, b, decoded, f);
             memset(decoded + there * UNITS, 0, (size_t)((swept - there) * UNITS) * sizeof(uint32_t));
+            const uint8_t *next = next_codes(g, from + n, there, b);
             for (int64_t r = 0; r < height; r += PANEL) {
                 int64_t v = min64(PANEL, height - r) / L;
                 sweep(v, (const uint32_t *)g->packed + (b * padded + first + r) * UNITS, decoded, swept,
-                      sums + r * columns + n * v * L, g->packed_scales + b * padded + first + r, scales_b + n);
+                      sums + r * columns + n * v * L, g->packed_scales + b * padded + first + r, scales_b + n,
+                      r == 0 ? next : 0, g->b.row_stride);
             }
         }
     }
