@@ -317,6 +317,14 @@ OCTET_EXPORT void NAME(pack)(const struct fp8_gemm *g, int64_t row, int64_t from
     }
 }
 
+/* Fetches the codes of columns that are decoded next; next may be 0. */
+INLINE void fetch(const uint8_t *next, int64_t column, int64_t count, int64_t stride) {
+    for (int64_t j = column; next != 0 && j < column + count; j++) {
+        __builtin_prefetch(next + j * stride);
+        __builtin_prefetch(next + j * stride + 64);
+    }
+}
+
 #ifndef OWN_SWEEP
 /* v vectors of rows, c columns, one block: sums[c][v * L] += block sums * scales */
 INLINE void tile(int v, int c, const uint32_t *a, const uint32_t *b, float *sums, const float *scales_a,
@@ -366,10 +374,7 @@ INLINE void tile(int v, int c, const uint32_t *a, const uint32_t *b, float *sums
                           const float *scales_b, const uint8_t *next, int64_t stride) {                                \
         enum { c = V * C / v };                                                                                        \
         for (int64_t n = 0; n < columns; n += c) {                                                                     \
-            for (int64_t j = n; next != 0 && j < n + c; j++) {                                                         \
-                __builtin_prefetch(next + j * stride);                                                                 \
-                __builtin_prefetch(next + j * stride + 64);                                                            \
-            }                                                                                                          \
+            fetch(next, n, c, stride);                                                                                 \
             tile(v, c, a, b + n * UNITS, sums + n * v * L, scales_a, scales_b + n);                                    \
         }                                                                                                              \
     }
@@ -396,7 +401,7 @@ static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t colum
 
 #ifdef OWN_SWEEP
 static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,
-                  const float *scales_b);
+                  const float *scales_b, const uint8_t *next, int64_t stride);
 #endif
 
 /* Decodes a block of some columns. */
