@@ -184,6 +184,11 @@ CUresult cuEventElapsedTime(float *millis, CUevent start, CUevent end) {
     return call("cuEventElapsedTime", " from %p to %p", (void *)start, (void *)end);
 }
 
+/* What JavaCPP's presets call: they are compiled against a header that puts it in the plain one's place. */
+CUresult cuEventElapsedTime_v2(float *millis, CUevent start, CUevent end) {
+    return cuEventElapsedTime(millis, start, end);
+}
+
 /* ------------------------------------------------------------------------------------------- modules, kernels */
 
 CUresult cuModuleLoadData(CUmodule *module, const void *image) {

@@ -19,7 +19,8 @@ public final class CudaComponent implements Component {
         List<Path> paths = new ArrayList<>();
         for (CudaDevice d : Cuda.devices()) {
             paths.add(new Path("cuda.device", d.toString(), d.totalMemory() / (1 << 20) + " MiB, driver for CUDA "
-                    + d.driverVersion() / 1000 + "." + d.driverVersion() % 1000 / 10));
+                    + d.driverVersion() / 1000 + "." + d.driverVersion() % 1000 / 10 + ", called through "
+                    + d.binding()));
         }
         Cuda.unavailable().ifPresent(why -> paths.add(new Path("cuda.device", "none", why)));
         paths.add(KernelCompiler.shared().describe());

@@ -96,6 +96,11 @@ public final class CudaDevice {
         return driver.version();
     }
 
+    /** {@return how the driver is called, for people: {@code JavaCPP's presets} or {@code java.lang.foreign}} */
+    public String binding() {
+        return driver.binding();
+    }
+
     // ---------------------------------------------------------------------------------------------- memory
 
     /**

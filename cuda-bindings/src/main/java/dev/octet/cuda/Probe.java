@@ -2,6 +2,7 @@ package dev.octet.cuda;
 
 import dev.octet.cuda.driver.Driver;
 import dev.octet.cuda.driver.NativeDriver;
+import dev.octet.cuda.driver.PresetDriver;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -44,8 +45,40 @@ record Probe(List<CudaDevice> devices, @Nullable String reason) {
 
     private static Driver driver() throws ReflectiveOperationException {
         String name = System.getProperty("octet.cuda.driver");
-        return name == null ? new NativeDriver()
-                : (Driver) Class.forName(name).getDeclaredConstructor().newInstance();
+        if (name != null) {
+            return (Driver) Class.forName(name).getDeclaredConstructor().newInstance();
+        }
+        String binding = System.getProperty("octet.cuda.binding", hasPresets() ? "presets, or foreign" : "foreign");
+        return switch (binding) {
+            case "presets" -> new PresetDriver();
+            case "foreign" -> new NativeDriver();
+            case "presets, or foreign" -> presetsOrForeign();
+            default -> throw new IllegalArgumentException("the system property octet.cuda.binding is " + binding
+                    + ", takes presets or foreign");
+        };
+    }
+
+    /** {@return whether JavaCPP's classes are there; their native library is not touched} */
+    private static boolean hasPresets() {
+        try {
+            Class.forName("org.bytedeco.cuda.global.cudart", false, Probe.class.getClassLoader());
+            return true;
+        } catch (ClassNotFoundException | LinkageError e) {
+            return false;
+        }
+    }
+
+    private static Driver presetsOrForeign() {
+        try {
+            return new PresetDriver();
+        } catch (LinkageError e) {
+            Driver driver = new NativeDriver(); // where the driver itself is missing, this says so
+            System.getLogger(Probe.class.getName()).log(System.Logger.Level.WARNING,
+                    "JavaCPP''s CUDA presets are on the class path and do not load, so the driver is called through"
+                            + " java.lang.foreign. They need libcudart.so.13 of CUDA''s toolkit on the loader''s path,"
+                            + " and their jar for this platform: {0}", rootMessage(e));
+            return driver;
+        }
     }
 
     private static Probe none(String reason) {

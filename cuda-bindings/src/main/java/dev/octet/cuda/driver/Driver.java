@@ -7,10 +7,16 @@ import dev.octet.cuda.CudaException;
  * Every failed call throws a {@link CudaException} that names it. Except for the first group, each needs a context that
  * is current on the calling thread.
  *
- * <p>Implementations: {@link NativeDriver}; tests have one that only keeps books, and may have one that runs kernels
- * which a host compiler built. The system property {@code octet.cuda.driver} names another class than the native one.
+ * <p>Implementations: {@link PresetDriver} and {@link NativeDriver}; tests have one that only keeps books, and may have
+ * one that runs kernels which a host compiler built. The system property {@code octet.cuda.driver} names the class of
+ * another one.
  */
 public interface Driver {
+    /** {@return how the driver's functions are called, for people} */
+    default String binding() {
+        return getClass().getSimpleName();
+    }
+
     // ---------------------------------------------------------------------------------------------- devices, contexts
 
     /** {@return the newest CUDA version that the driver supports, for example 13000} */

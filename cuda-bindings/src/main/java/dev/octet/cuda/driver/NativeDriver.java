@@ -172,6 +172,11 @@ public final class NativeDriver implements Driver {
     // ---------------------------------------------------------------------------------------------- devices, contexts
 
     @Override
+    public String binding() {
+        return "java.lang.foreign";
+    }
+
+    @Override
     public int version() {
         return intFrom("cuDriverGetVersion", out -> (int) DRIVER_GET_VERSION.invokeExact(out));
     }
