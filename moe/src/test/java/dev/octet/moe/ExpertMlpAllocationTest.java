@@ -10,20 +10,20 @@ import dev.octet.core.cpu.CpuPool;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.SplittableRandom;
-import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
  * What a call leaves to the garbage collector once everything is compiled: descriptors of the experts that have tokens,
- * and the permutation. Until then vectors are objects, and a call may leave megabytes.
+ * and the permutation. Until then vectors are objects, and a call may leave megabytes; when that ends is up to the
+ * compilers, which need a core to themselves, so that this is not part of every build.
  */
+@Tag("exhaustive")
 class ExpertMlpAllocationTest {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     private static final int CALLS = 500;
     private static final long MOST = 32_768;
-    /** Compilers may need that long; on a machine that leaves them no time, vectors are objects still. */
-    private static final long PATIENCE_NANOS = 10_000_000_000L;
-    private static final long VECTORS = 200_000;
+    private static final long PATIENCE_NANOS = 60_000_000_000L;
 
     /** One token: 64 experts, six of them for each token, and a shared one. */
     @Test
@@ -48,7 +48,6 @@ class ExpertMlpAllocationTest {
                 least = Math.min(least, (THREADS.getCurrentThreadAllocatedBytes() - before) / CALLS);
             }
             long seen = least;
-            Assumptions.assumeTrue(seen < VECTORS, "the compilers had no time");
             assertTrue(seen <= MOST, () -> seen + " B a call, at most " + MOST);
         }
     }
