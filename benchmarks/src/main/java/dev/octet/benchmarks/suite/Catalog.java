@@ -92,13 +92,32 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
                 : List.of(Granularity.BLOCK_128X1, Granularity.ROW, Granularity.TENSOR)) {
             cases.add(quantize("quantize", most, g, "BF16"));
         }
+        decode(most, cases);
+        MlaConfig v3 = MlaConfig.V3;
+        cases.add(Case.of("MlaBenchmark.compress", "backend", backend, "threads", most, "n",
+                v3.qLoraRank() + v3.latentDim(), "k", v3.hiddenSize()));
+        grouped(most, cases);
+        for (int tokens : quick ? List.of(1) : List.of(1, 256)) {
+            cases.add(Case.of("MoeBenchmark.layer", "backend", backend, "threads", most, "tokens", tokens));
+        }
+        if (backend.equals(Limits.NATIVE)) {
+            cases.add(Case.of("DowncallBenchmark.ordinary", "backend", backend, "threads", 1));
+            cases.add(Case.of("DowncallBenchmark.critical", "backend", backend, "threads", 1));
+        } else {
+            withoutNativeKernels(most, cases);
+        }
+        return cases;
+    }
+
+    /** What backend {@code native} leaves to {@code cpu}: there it would be measured twice. */
+    private void withoutNativeKernels(int most, List<Case> cases) {
         for (Granularity g : List.of(Granularity.BLOCK_1X128, Granularity.BLOCK_128X128)) {
             cases.add(quantize("dequantize", most, g, "BF16"));
         }
         for (String dtype : List.of("BF16", "F32")) {
             cases.add(quantize("cast", most, Granularity.BLOCK_1X128, dtype));
         }
-        mla(most, cases);
+        projections(most, cases);
         for (int t : quick ? List.of(most) : threads) {
             cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
         }
@@ -108,18 +127,10 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
                         256, "k", 7168, "dtype", dtype));
             }
         }
-        moe(most, cases);
-        for (int tokens : quick ? List.of(1) : List.of(1, 256)) {
-            cases.add(Case.of("MoeBenchmark.layer", "backend", backend, "threads", most, "tokens", tokens));
-        }
-        if (backend.equals(Limits.NATIVE)) {
-            cases.add(Case.of("DowncallBenchmark.ordinary", "backend", backend, "threads", 1));
-            cases.add(Case.of("DowncallBenchmark.critical", "backend", backend, "threads", 1));
-        }
-        return cases;
+        permutation(most, cases);
     }
 
-    private void mla(int threads, List<Case> cases) {
+    private void decode(int threads, List<Case> cases) {
         for (MlaConfig model : List.of(MlaConfig.V3, MlaConfig.V2_LITE)) {
             for (CacheFormat cache : List.of(CacheFormat.BF16, CacheFormat.FP8)) {
                 for (int context : quick ? QUICK_CONTEXTS : CONTEXTS) {
@@ -134,28 +145,31 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
                 }
             }
         }
+    }
+
+    private void projections(int threads, List<Case> cases) {
         for (String dtype : quick ? List.of("F32") : List.of("F32", "BF16")) {
             cases.add(Case.of("MlaBenchmark.prefill", "backend", backend, "threads", threads, "heads",
                     MlaConfig.V2_LITE.heads(), "tokens", 512, "dtype", dtype));
         }
-        MlaConfig v3 = MlaConfig.V3;
-        cases.add(Case.of("MlaBenchmark.compress", "backend", backend, "threads", threads, "n",
-                v3.qLoraRank() + v3.latentDim(), "k", v3.hiddenSize()));
         for (int tokens : quick ? List.of(1) : List.of(1, 8)) {
             for (String weight : List.of("UK", "UV")) {
                 cases.add(Case.of("MlaBenchmark.absorb", "backend", backend, "threads", threads, "tokens", tokens,
-                        "heads", v3.heads(), "weight", weight));
+                        "heads", MlaConfig.V3.heads(), "weight", weight));
             }
         }
     }
 
-    private void moe(int threads, List<Case> cases) {
+    private void grouped(int threads, List<Case> cases) {
         for (NK s : quick ? EXPERTS.subList(0, 1) : EXPERTS) {
             for (int rows : List.of(1, 128)) {
                 cases.add(Case.of("GroupedBenchmark.gemm", "backend", backend, "threads", threads, "groups", 64, "rows",
                         rows, "n", s.n(), "k", s.k()));
             }
         }
+    }
+
+    private void permutation(int threads, List<Case> cases) {
         for (String operation : List.of("permute", "reduce")) {
             for (String dtype : quick ? List.of("BF16") : List.of("BF16", "F32")) {
                 cases.add(Case.of("PermuteBenchmark." + operation, "backend", backend, "threads", threads, "tokens",

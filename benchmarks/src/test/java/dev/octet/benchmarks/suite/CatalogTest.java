@@ -59,4 +59,16 @@ class CatalogTest {
                 () -> quick.names().toString());
         assertTrue(quick.cases().size() < 50, () -> quick.cases().size() + " cases");
     }
+
+    @Test
+    void backendNativeIsMeasuredWhereItHasKernels() {
+        Catalog c = new Catalog("native", List.of(1, 2), Catalog.SHAPES, Catalog.ROWS, false);
+        assertTrue(c.names().containsAll(List.of("gemm.fprop", "gemm.wgrad", "gemm.grouped", "quantize.1x128",
+                "mla.decode", "mla.compress", "moe.layer", "startup.gemm", "downcall.ordinary", "downcall.critical")),
+                () -> c.names().toString());
+        for (String other : List.of("cast.e4m3", "dequantize.1x128", "mla.prefill", "mla.absorb", "moe.gate",
+                "moe.router", "moe.permute", "moe.reduce")) {
+            assertTrue(!c.names().contains(other), other);
+        }
+    }
 }
