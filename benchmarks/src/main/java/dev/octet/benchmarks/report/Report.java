@@ -93,7 +93,8 @@ public final class Report {
         }
         page.paragraph("## Bars");
         page.paragraph("What Octet means to reach: " + bars.stream().filter(Bar::met).count() + " of " + bars.size()
-                + " met.");
+                + " met. What limits those that are missed, with the machine code or the times that show it, is in the "
+                + "project's benchmarks/PERFORMANCE.md, \"What limits what misses its bar\".");
         page.line("");
         page.table("case", "is", "value", "bar", "outcome");
         for (Bar b : bars) {
