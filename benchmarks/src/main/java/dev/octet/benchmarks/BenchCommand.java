@@ -189,18 +189,21 @@ public final class BenchCommand implements Callable<Integer> {
         return home == null ? noJdk : noJdk.replace(home, ".");
     }
 
+    /** What was measured comes first: a mistake in what is made of it must not cost half an hour. */
     private void write(String json, Map<String, Object> info) throws IOException {
-        String rowsJson = Row.summary(Row.of(Measurement.read(json)));
         if (raw != null) {
             writeFile(raw, json);
         }
+        if (report != null) {
+            writeFile(report.resolve(Report.RAW), withoutPaths(json));
+            writeFile(report.resolve(Report.RUN), Json.write(info));
+        }
+        String rowsJson = Row.summary(Row.of(Measurement.read(json)));
         if (summary != null) {
             writeFile(summary, rowsJson);
         }
         if (report != null) {
-            writeFile(report.resolve(Report.RAW), withoutPaths(json));
             writeFile(report.resolve(Report.SUMMARY), rowsJson);
-            writeFile(report.resolve(Report.RUN), Json.write(info));
             Report.write(report);
         }
     }

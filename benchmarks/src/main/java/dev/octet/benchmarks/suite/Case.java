@@ -55,9 +55,9 @@ public record Case(String method, Map<String, String> params) {
         };
     }
 
-    /** {@return whether this measures Octet, not the machine or a peer} */
+    /** {@return whether this measures Octet, not the machine or a peer, which may be Octet's own dense operation} */
     public boolean isOctet() {
-        return params.containsKey("backend");
+        return params.containsKey("backend") && !isPeer();
     }
 
     /** Whether each operation starts a process. */

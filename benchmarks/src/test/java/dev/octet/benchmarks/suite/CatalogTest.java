@@ -1,6 +1,7 @@
 package dev.octet.benchmarks.suite;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.octet.benchmarks.suite.Catalog.NK;
@@ -68,7 +69,18 @@ class CatalogTest {
                 () -> c.names().toString());
         for (String other : List.of("cast.e4m3", "dequantize.1x128", "mla.prefill", "mla.absorb", "moe.gate",
                 "moe.router", "moe.permute", "moe.reduce")) {
-            assertTrue(!c.names().contains(other), other);
+            assertFalse(c.names().contains(other), other);
+        }
+    }
+
+    @Test
+    void whatStandsBesideACaseIsNoCase() {
+        for (String backend : List.of("cpu", "native")) {
+            for (Case c : new Catalog(backend, List.of(1, 2), Catalog.SHAPES, Catalog.ROWS, false).cases()) {
+                assertTrue(c.isOctet(), c::toString);
+                Limits.peers(c).forEach(p -> assertFalse(p.isOctet(), p::toString));
+                Limits.probes(c).forEach(p -> assertFalse(p.isOctet(), p::toString));
+            }
         }
     }
 }
