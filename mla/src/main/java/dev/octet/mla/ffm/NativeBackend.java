@@ -46,7 +46,7 @@ public final class NativeBackend implements MlaBackend {
 
     @Override
     public String description() {
-        return MlaLibrary.level().id() + ", " + CpuConfig.threads() + " threads";
+        return MlaLibrary.level().id() + ", all but decode by cpu, " + CpuConfig.threads() + " threads";
     }
 
     /**
