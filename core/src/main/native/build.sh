@@ -40,9 +40,7 @@ case $machine in
         ;;
 esac
 
-flags="-std=c11 -O3 -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -Wall -Wextra -Werror"
-flags="$flags -ffile-prefix-map=$common=. -ffile-prefix-map=$sources=."
-flags="$flags -I$common -I$sources ${OCTET_CFLAGS:-}"
+flags="-std=c11 -O3 -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -Wall -Wextra -Werror ${OCTET_CFLAGS:-}"
 avx512='-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2 -mprefer-vector-width=512'
 
 # The flags of one file, or "skip".
@@ -75,17 +73,18 @@ if [ -f "$library" ] && [ -f "$work/stamp" ] && [ "$stamp" = "$(cat "$work/stamp
 fi
 rm -f "$library" "$work/stamp" "$work"/*.o
 
-objects=
+set -- # the object files, whose path may have spaces
 for source in "$common"/*.c "$sources"/*.c; do
     extra=$(flags_of "$(basename "$source")")
     [ "$extra" != skip ] || continue
     object=$work/$(basename "$source" .c).o
     # shellcheck disable=SC2086 # flags are split on purpose
-    $compiler $flags $extra -c "$source" -o "$object"
-    objects="$objects $object"
+    $compiler $flags -ffile-prefix-map="$common=." -ffile-prefix-map="$sources=." -I"$common" -I"$sources" $extra \
+        -c "$source" -o "$object"
+    set -- "$@" "$object"
 done
 # shellcheck disable=SC2086
 $compiler -shared ${OCTET_CFLAGS:-} -Wl,-soname,"liboctet_$module.so" -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack \
-    $objects -lm -o "$library"
+    "$@" -lm -o "$library"
 printf '%s' "$stamp" >"$work/stamp"
 printf '[INFO] built liboctet_%s.so for %s with %s\n' "$module" "$platform" "$($compiler --version | head -n 1)"
