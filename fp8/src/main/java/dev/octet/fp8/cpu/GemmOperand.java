@@ -20,6 +20,10 @@ import org.jspecify.annotations.Nullable;
 final class GemmOperand implements AutoCloseable {
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
+    /** How far below its value a code decodes by shift and mask: 127 less the exponent bias of its format. */
+    static final int E4M3_DEFICIT = 127 - 7;
+    static final int E5M2_DEFICIT = 127 - 15;
+
     final long rows;
     final long k;
     /** Address of the first code. */
@@ -35,7 +39,7 @@ final class GemmOperand implements AutoCloseable {
     final int probe;
     /** The magnitude of the largest code that is finite. */
     final int lastFinite;
-    /** How far below its value a code decodes by shift and mask: the difference of the exponent biases. */
+    /** The one of the two of its format. */
     final int exponentDeficit;
 
     private final Granularity granularity;
@@ -80,7 +84,7 @@ final class GemmOperand implements AutoCloseable {
         mask = e4m3 ? 0x87F0_0000 : 0x8FE0_0000;
         probe = e4m3 ? 0x0101_0101 : 0x0404_0404;
         lastFinite = e4m3 ? 0x7E : 0x7B;
-        exponentDeficit = e4m3 ? 120 : 112;
+        exponentDeficit = e4m3 ? E4M3_DEFICIT : E5M2_DEFICIT;
         granularity = x.scaling().granularity();
         e8m0 = x.scaling().format() == ScaleFormat.E8M0;
         scales = x.scales();

@@ -118,13 +118,6 @@ final class GemmPacking {
         return largest;
     }
 
-    /** Multiplies floats in place by a power of two, which is too far for one FP32 factor and so comes in two. */
-    static void scale(float[] values, int from, int count, float first, float second) {
-        for (int i = 0; i < count; i += L) {
-            FloatVector.fromArray(F, values, from + i).mul(first).mul(second).intoArray(values, from + i);
-        }
-    }
-
     /**
      * Decodes L rows of 4 L codes and transposes them: code {@code q = 4 c + j} of every row becomes the vector at
      * {@code at + c * stepC + j * stepJ}, with one row in each lane.
@@ -252,7 +245,7 @@ final class GemmPacking {
     }
 
     /**
-     * Copies a part of a matrix of codes into zeroed scratch, so that vectors may read past its edges.
+     * Copies a part of a matrix of codes into scratch, with zeros behind it, so that vectors may read past its edges.
      *
      * @param address of the first code
      * @param stride bytes from line to line
@@ -264,9 +257,23 @@ final class GemmPacking {
      */
     static void copyPadded(long address, long stride, int lines, int length, MemorySegment scratch, int scratchStride,
             int totalLines) {
-        scratch.asSlice(0, (long) totalLines * scratchStride).fill((byte) 0);
+        long to = scratch.address();
         for (int i = 0; i < lines; i++) {
-            MemorySegment.copy(ALL, address + i * stride, scratch, (long) i * scratchStride, length);
+            long line = (long) i * scratchStride;
+            MemorySegment.copy(ALL, address + i * stride, scratch, line, length);
+            clear(to + line + length, scratchStride - length);
+        }
+        clear(to + (long) lines * scratchStride, (long) (totalLines - lines) * scratchStride);
+    }
+
+    /** Writes zeros. A slice of memory to fill would be an object for each call. */
+    static void clear(long address, long bytes) {
+        long at = address;
+        for (long end = address + bytes / 8 * 8; at < end; at += 8) {
+            ALL.set(ValueLayout.JAVA_LONG_UNALIGNED, at, 0);
+        }
+        for (long end = address + bytes; at < end; at++) {
+            ALL.set(ValueLayout.JAVA_BYTE, at, (byte) 0);
         }
     }
 }

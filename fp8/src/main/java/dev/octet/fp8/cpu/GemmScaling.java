@@ -1,5 +1,6 @@
 package dev.octet.fp8.cpu;
 
+import dev.octet.core.DType;
 import dev.octet.fp8.Fp8Codec;
 
 /**
@@ -8,17 +9,39 @@ import dev.octet.fp8.Fp8Codec;
  * then treat its row of B like one with a NaN and compute its sums again.
  */
 final class GemmScaling {
+    /** By the formats of A and of B, E4M3 first. */
+    private static final float[][][] VALUES = {
+            {values(DType.F8_E4M3, GemmOperand.E4M3_DEFICIT), values(DType.F8_E4M3, GemmOperand.E5M2_DEFICIT)},
+            {values(DType.F8_E5M2, GemmOperand.E4M3_DEFICIT), values(DType.F8_E5M2, GemmOperand.E5M2_DEFICIT)}};
+
     /** Multiplied to A's decoded values, one after the other: the product of both is too large for FP32. */
     final float first;
     final float second;
     private final float rest;
+    /** What each code of A is worth, times {@link #second}; a NaN and an infinity are themselves. */
+    final float[] values;
 
     GemmScaling(GemmOperand a, GemmOperand b) {
-        int room = 126 - Math.getExponent(Fp8Codec.max(a.format)); // 2^room * max is below 2^127
-        int onValues = Math.min(room, b.exponentDeficit);
+        int onValues = onValues(a.format, b.exponentDeficit);
         first = Math.scalb(1f, a.exponentDeficit);
         second = Math.scalb(1f, onValues);
         rest = Math.scalb(1f, b.exponentDeficit - onValues);
+        values = VALUES[a.format == DType.F8_E4M3 ? 0 : 1][b.format == DType.F8_E4M3 ? 0 : 1];
+    }
+
+    /** {@return the exponent of the power of two that A's values take of what B's lack} */
+    private static int onValues(DType formatA, int deficitB) {
+        int room = 126 - Math.getExponent(Fp8Codec.max(formatA)); // 2^room * max is below 2^127
+        return Math.min(room, deficitB);
+    }
+
+    private static float[] values(DType formatA, int deficitB) {
+        float factor = Math.scalb(1f, onValues(formatA, deficitB));
+        float[] values = new float[256];
+        for (int code = 0; code < values.length; code++) {
+            values[code] = Fp8Codec.decode(formatA, (byte) code) * factor;
+        }
+        return values;
     }
 
     /** {@return the scale of a row of B in a block, with its part of the missing power} */

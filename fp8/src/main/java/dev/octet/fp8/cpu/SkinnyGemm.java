@@ -6,7 +6,6 @@ import dev.octet.core.DType;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.Scratch;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 
 /**
@@ -36,6 +35,9 @@ final class SkinnyGemm {
 
     /** Codes of B that are read at once before they are multiplied: long against a pause of the stream, short of L2. */
     private static final long SCANNED_BYTES = 1 << 17;
+
+    private static final int MAGNITUDES = 0x7F7F_7F7F;
+    private static final int SIGNS = 0x8080_8080;
 
     private static final int SLOT_A = 0;
     private static final int SLOT_EDGE = 1;
@@ -102,7 +104,7 @@ final class SkinnyGemm {
     }
 
     private void run(CpuPool pool) {
-        pack();
+        pool.run(padded(), this::packRow);
         int rows = taskRows(b.rows, pool.threads());
         pool.run(tasks(rows), t -> multiply(t, rows));
     }
@@ -134,39 +136,60 @@ final class SkinnyGemm {
 
     /** Decodes A. */
     void pack() {
-        int padded = padded();
-        float[] row = GemmWorkspace.mine().decodedB(length);
-        for (int i = 0; i < padded; i++) {
-            long target = packedA + 4L * i * length;
-            if (i < m) {
-                decodeRow(i, row);
-                MemorySegment.copy(row, 0, ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, target, length);
-            } else if (i == m && m % GROUP == 3) { // three rows count as four; no other missing row is read
-                ALL.asSlice(target, 4L * length).fill((byte) 0);
-            }
-            for (int block = 0; block < blocks; block++) {
-                scalesA[scalesAt + block * padded + i] = i < m ? a.scale(i, block) : 0;
-            }
+        for (int i = 0; i < padded(); i++) {
+            packRow(i);
         }
     }
 
-    private void decodeRow(int row, float[] target) {
-        long source = a.address + row * a.rowStride;
-        if (!a.kContiguous || a.k % BLOCK != 0) {
-            MemorySegment codes = Scratch.get(SLOT_EDGE, length);
-            if (a.kContiguous) {
-                GemmPacking.copyPadded(source, 0, 1, (int) a.k, codes, length, 1);
-            } else {
-                codes.asSlice(0, length).fill((byte) 0);
-                for (long k = 0; k < a.k; k++) {
-                    codes.set(ValueLayout.JAVA_BYTE, k, a.code(row, k));
-                }
-            }
-            source = codes.address();
+    /** One row of it, or of those that make the last group whole; all may be packed at a time. */
+    private void packRow(int row) {
+        if (row < m) {
+            decodeRow(row, packedA + 4L * row * length);
+        } else if (row == m && m % GROUP == 3) { // three rows count as four; no other missing row is read
+            GemmPacking.clear(packedA + 4L * row * length, 4L * length);
         }
-        specialRows[row] = GemmPacking.scan(a, source, 0, 1, length);
-        GemmPacking.decodeRows(a, source, BLOCK, blocks, target, 0);
-        GemmPacking.scale(target, 0, length, scaling.first, scaling.second);
+        for (int block = 0; block < blocks; block++) {
+            scalesA[scalesAt + block * padded() + row] = row < m ? a.scale(row, block) : 0;
+        }
+    }
+
+    /**
+     * By a table, in plain Java: a row of A is decoded once in a call, so that code on the Vector API would box its
+     * vectors for some thousand calls, until C2 has it.
+     */
+    private void decodeRow(int row, long target) {
+        float[] values = scaling.values;
+        int probe = a.probe;
+        int seen = 0;
+        int whole = a.kContiguous ? (int) (a.k / 4) : 0;
+        long source = a.address + row * a.rowStride;
+        for (int i = 0; i < whole; i++) {
+            int codes = ALL.get(MatrixView.I32, source + 4L * i);
+            seen |= (codes & MAGNITUDES) + probe;
+            decodeFour(codes, values, target + 4L * GemmPacking.packed(4 * i + 3));
+        }
+        for (int i = whole; i < length / 4; i++) {
+            int codes = fourCodes(row, 4L * i);
+            seen |= (codes & MAGNITUDES) + probe;
+            decodeFour(codes, values, target + 4L * GemmPacking.packed(4 * i + 3));
+        }
+        specialRows[row] = (seen & SIGNS) != 0;
+    }
+
+    private static void decodeFour(int codes, float[] values, long target) {
+        ALL.set(MatrixView.F32, target, values[codes >>> 24]);
+        ALL.set(MatrixView.F32, target + 4 * L, values[codes >>> 16 & 0xFF]);
+        ALL.set(MatrixView.F32, target + 8 * L, values[codes >>> 8 & 0xFF]);
+        ALL.set(MatrixView.F32, target + 12 * L, values[codes & 0xFF]);
+    }
+
+    /** {@return four codes of a row of A, with zeros beyond its end} */
+    private int fourCodes(int row, long from) {
+        int codes = 0;
+        for (int j = 0; j < 4 && from + j < a.k; j++) {
+            codes |= (a.code(row, from + j) & 0xFF) << 8 * j;
+        }
+        return codes;
     }
 
     // ---------------------------------------------------------------------------------------------- a task
