@@ -38,6 +38,11 @@ DECLARE(neonbf16)
 #endif
 #if defined(__x86_64__)
 void octet_fp8_quantize_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t);
+void octet_fp8_amax_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, uint32_t *);
+void octet_fp8_scale_avx512(const struct fp8_quantize *, int64_t);
+void octet_fp8_encode_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, int64_t);
+void octet_fp8_dequantize_avx512(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);
+void octet_fp8_cast_avx512(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);
 #endif
 
 static uint64_t state;
@@ -191,17 +196,79 @@ static void one_gemm(const struct kernels *f) {
 }
 
 #if defined(__x86_64__)
+static int64_t groups(int64_t n, int64_t group) {
+    return group == FP8_ALL ? 1 : up(n, group) / group;
+}
+
+/* Codes to FP32 and BF16 and F16, and whatever those are back to codes. */
+static void one_convert(void) {
+    struct fp8_convert c = {0};
+    int64_t rows = size(), columns = size() + 128 * below(3);
+    static const int64_t GROUPS[][2] = {{1, 128}, {128, 1}, {128, 128}, {1, FP8_ALL}, {FP8_ALL, FP8_ALL}};
+    const int64_t *group = GROUPS[below(5)];
+    c.group_rows = group[0];
+    c.group_columns = group[1];
+    c.format = below(2);
+    c.type = below(3);
+    c.code_row = columns + below(3);
+    c.float_row = columns + below(3);
+    size_t size = c.type == FP8_F32 ? 4 : 2, offset = (size_t)below(2);
+    size_t code_bytes = (size_t)((rows - 1) * c.code_row + columns);
+    size_t float_bytes = ((size_t)((rows - 1) * c.float_row + columns)) * size;
+    c.codes = exactly(code_bytes);
+    char *floats = exactly(float_bytes + offset);
+    c.floats = floats + offset;
+    int64_t scale_columns = groups(columns, c.group_columns), scales = groups(rows, c.group_rows) * scale_columns;
+    float *s = exactly((size_t)scales * 4);
+    for (int64_t i = 0; i < scales; i++) {
+        s[i] = below(9) ? (float)(1 + below(1000)) / 1024 : fp8_bits(next() << 1);
+    }
+    c.scales = s;
+    c.scale_row = scale_columns;
+    c.scale_block = 1;
+    for (size_t i = 0; i < code_bytes; i++) {
+        c.codes[i] = (uint8_t)next();
+    }
+    int64_t half = columns / 256 * 128; /* in two parts */
+    octet_fp8_dequantize_avx512(&c, 0, rows, half, columns - half);
+    if (half > 0) {
+        octet_fp8_dequantize_avx512(&c, 0, rows, 0, half);
+    }
+    for (int64_t i = 0; i < rows && c.type == FP8_F32; i++) {
+        for (int64_t j = 0; j < columns; j++) {
+            uint8_t code = c.codes[i * c.code_row + j];
+            float factor = s[(c.group_rows == FP8_ALL ? 0 : i / c.group_rows) * scale_columns
+                    + (c.group_columns == FP8_ALL ? 0 : j / c.group_columns)];
+            float expected = (float)decode(code, c.format) * factor, actual;
+            memcpy(&actual, (char *)c.floats + (i * c.float_row + j) * 4, 4);
+            int special = (code & 0x7F) >= (c.format == FP8_E4M3 ? 0x7F : 0x7C);
+            if (!special && fp8_bits_of(expected) != fp8_bits_of(actual) && !(expected != expected && actual != actual)) {
+                printf("dequantised [%ld, %ld] is %g, not %g\n", (long)i, (long)j, actual, expected);
+                exit(1);
+            }
+        }
+    }
+    c.saturate = below(2);
+    octet_fp8_cast_avx512(&c, 0, rows, 0, columns);
+    free(c.codes);
+    free(floats);
+    free(s);
+}
+
 static void one_quantize(void) {
     struct fp8_quantize q = {0};
     q.rows = size();
     q.columns = size() + 128 * below(3);
-    q.type = below(2);
+    q.type = below(3);
     q.format = below(2);
     q.x_row = q.columns + below(3);
-    q.group_rows = below(2) ? 1 : 128;
+    static const int64_t GROUPS[][2] = {{1, 128}, {128, 1}, {128, 128}, {1, FP8_ALL}, {FP8_ALL, FP8_ALL}};
+    const int64_t *group = GROUPS[below(5)];
+    q.group_rows = group[0];
+    q.group_columns = group[1];
     q.power_of_two = below(2);
     q.e8m0 = q.power_of_two && below(2);
-    int bytes = q.type == FP8_BF16 ? 2 : 4;
+    int bytes = q.type == FP8_F32 ? 4 : 2;
     size_t elements = (size_t)((q.rows - 1) * q.x_row + q.columns);
     size_t offset = (size_t)below(2); /* an odd address now and then */
     char *memory = exactly(elements * (size_t)bytes + offset);
@@ -218,15 +285,31 @@ static void one_quantize(void) {
         }
     }
     q.x = memory + offset;
-    int64_t blocks = up(q.columns, 128) / 128, scale_rows = up(q.rows, q.group_rows) / q.group_rows;
+    int64_t blocks = up(q.columns, 128) / 128, scale_rows = groups(q.rows, q.group_rows);
+    int64_t scale_columns = groups(q.columns, q.group_columns);
     q.code_row = q.columns + below(3);
     q.codes = exactly((size_t)((q.rows - 1) * q.code_row + q.columns));
-    q.scales = exactly((size_t)(scale_rows * blocks) * (q.e8m0 ? 1 : 4));
-    q.scale_row = blocks;
+    q.scales = exactly((size_t)(scale_rows * scale_columns) * (q.e8m0 ? 1 : 4));
+    q.scale_row = scale_columns;
     q.scale_block = 1;
-    int64_t step = q.group_rows * (1 + below(2));
-    for (int64_t r = 0; r < q.rows; r += step) {
-        octet_fp8_quantize_avx512(&q, r, q.rows - r < step ? q.rows - r : step, 0, blocks);
+    int64_t step = (q.group_rows == FP8_ALL ? 1 : q.group_rows) * (1 + below(2));
+    uint32_t max = 0;
+    for (int pass = 0; pass < (q.group_rows == FP8_ALL ? 2 : 1); pass++) {
+        for (int64_t r = 0; r < q.rows; r += step) {
+            int64_t n = q.rows - r < step ? q.rows - r : step;
+            if (q.group_rows != FP8_ALL) {
+                octet_fp8_quantize_avx512(&q, r, n, 0, blocks);
+            } else if (pass == 0) {
+                uint32_t m;
+                octet_fp8_amax_avx512(&q, r, n, 0, blocks, &m);
+                max = m > max ? m : max;
+            } else {
+                octet_fp8_encode_avx512(&q, r, n, 0, blocks, max);
+            }
+        }
+        if (q.group_rows == FP8_ALL && pass == 0) {
+            octet_fp8_scale_avx512(&q, max);
+        }
     }
     free(memory);
     free(q.codes);
@@ -248,6 +331,7 @@ int main(int argc, char **argv) {
         if (levels & OCTET_AVX512) {
             one_gemm(&K_avx512);
             one_quantize();
+            one_convert();
         }
         if (levels & OCTET_AVX512_BF16) {
             one_gemm(&K_avx512bf16);

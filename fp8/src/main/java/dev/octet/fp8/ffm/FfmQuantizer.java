@@ -14,73 +14,62 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 
-/** The quantisers in native code: F32 and BF16 with unit stride along rows, 1x128 and 128x128, with AVX-512. */
+/**
+ * The quantisers in native code, with AVX-512: matrices whose rows, or whose columns, are contiguous. Not to be touched
+ * without AVX-512.
+ */
 final class FfmQuantizer {
-    private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED;
-    private static final int BLOCK = Granularity.BLOCK;
     /** The size of {@code struct fp8_quantize}. */
     private static final int STRUCT_BYTES = 128;
-    /** Blocks of a task: 64 Ki elements. */
-    private static final long TASK_BLOCKS = 512;
-    /** The same where 128 rows share their scales, which are read twice: 512 KiB at most, in the second-level cache. */
-    private static final long SQUARES_BF16 = 16;
+    /** Blocks across a task where 128 rows share their scales, which are read twice: half the second-level cache. */
+    private static final long SQUARES_HALF = 16;
     private static final long SQUARES_F32 = 8;
-    /** Below this a second thread costs more than it brings. */
-    private static final long SERIAL_ELEMENTS = 1 << 15;
-    /** From so many codes on they are written past the caches: more than a second-level cache holds. */
-    private static final long PAST_CACHE = 4 << 20;
-    private static final int LINE = 64;
     /** Rows whose scales, which lie column by column, share a cache line: two threads should not write to one. */
     private static final int SCALES_OF_LINE = 16;
-    private static final MethodHandle QUANTIZE =
-            Fp8Library.procedureFor(InstructionSet.AVX512, "quantize", 5);
+    private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED;
+    private static final MethodHandle QUANTIZE = Fp8Library.procedureFor(InstructionSet.AVX512, "quantize", 5);
+    private static final MethodHandle AMAX = Fp8Library.procedureFor(InstructionSet.AVX512, "amax", 6);
+    private static final MethodHandle SCALE = Fp8Library.procedureFor(InstructionSet.AVX512, "scale", 2);
+    private static final MethodHandle ENCODE = Fp8Library.procedureFor(InstructionSet.AVX512, "encode", 6);
 
     private FfmQuantizer() {}
 
-    /** {@return whether there is a kernel for it here} */
+    /** {@return whether there is a kernel for it} */
     static boolean takes(Tensor source, ScaledTensor target) {
-        Granularity g = target.scaling().granularity();
-        return Fp8Library.has(InstructionSet.AVX512)
-                && (source.dtype() == DType.F32 || source.dtype() == DType.BF16)
-                && source.stride(1) == 1 && target.codes().stride(1) == 1
-                && (g == Granularity.BLOCK_1X128 || g == Granularity.BLOCK_128X128)
-                && source.shape().elements() > 0;
+        return source.shape().elements() > 0
+                && (FfmBlocks.hasRows(source) && FfmBlocks.hasRows(target.codes()) || isTransposed(source, target));
+    }
+
+    private static boolean isTransposed(Tensor source, ScaledTensor target) {
+        return FfmBlocks.hasColumns(source) && FfmBlocks.hasColumns(target.codes())
+                && target.scaling().granularity() != Granularity.ROW;
     }
 
     static void quantize(Tensor source, ScaledTensor target, CpuPool pool) {
-        long rows = target.rows();
-        long columns = target.columns();
-        boolean bf16 = source.dtype() == DType.BF16;
-        boolean squares = target.scaling().granularity() == Granularity.BLOCK_128X128;
-        long job = Scratch.get(GemmJob.SLOT_CALLER, STRUCT_BYTES).address();
+        if (!FfmBlocks.hasRows(source) || !FfmBlocks.hasRows(target.codes())) {
+            quantize(source.transpose(), target.transpose(), pool);
+            return;
+        }
+        Granularity granularity = target.scaling().granularity();
         Tensor codes = target.codes();
+        boolean dense = granularity == Granularity.TENSOR && source.isContiguous() && codes.isContiguous();
+        long rows = dense ? 1 : target.rows();
+        long columns = dense ? source.shape().elements() : target.columns();
         Tensor scales = target.scales();
         ScaleFormat format = target.scaling().format();
-        boolean aligned = codes.address() % LINE == 0 && codes.stride(0) % LINE == 0;
-        long[] fields = {source.address(), source.stride(0), bf16 ? 1 : 0, codes.address(), codes.stride(0),
-            target.format() == DType.F8_E5M2 ? 1 : 0, scales.address(), scales.stride(0), scales.stride(1),
-            format == ScaleFormat.E8M0 ? 1 : 0, format.isPowerOfTwo() ? 1 : 0, squares ? BLOCK : 1, rows, columns,
-            aligned && rows * columns >= PAST_CACHE ? 1 : 0};
-        for (int i = 0; i < fields.length; i++) {
-            ALL.set(I64, job + 8L * i, fields[i]);
-        }
-        long blocks = Math.ceilDiv(columns, (long) BLOCK);
-        long taskBlocks = Math.min(blocks, squares ? bf16 ? SQUARES_BF16 : SQUARES_F32 : TASK_BLOCKS);
-        long taskRows = squares ? BLOCK : GemmLayout.roundUp(Math.max(1, TASK_BLOCKS / taskBlocks), SCALES_OF_LINE);
-        long across = Math.ceilDiv(blocks, taskBlocks);
-        int tasks = Math.toIntExact(Math.multiplyExact(across, Math.ceilDiv(rows, taskRows)));
-        CpuPool.Task task = t -> {
-            long row = t / across * taskRows;
-            long block = t % across * taskBlocks;
-            call(job, row, Math.min(taskRows, rows - row), block, Math.min(taskBlocks, blocks - block));
-        };
+        FfmBlocks blocks = cut(rows, columns, granularity, source.dtype());
+        boolean whole = granularity == Granularity.TENSOR;
+        long job = Scratch.get(GemmJob.SLOT_CALLER, STRUCT_BYTES + (whole ? 4L * blocks.tasks() : 0)).address();
+        FfmBlocks.put(job, source.address(), source.stride(0), FfmBlocks.type(source.dtype()), codes.address(),
+                codes.stride(0), target.format() == DType.F8_E5M2 ? 1 : 0, scales.address(), scales.stride(0),
+                scales.stride(1), format == ScaleFormat.E8M0 ? 1 : 0, format.isPowerOfTwo() ? 1 : 0,
+                granularity.blockRows(), granularity.blockColumns(), rows, columns,
+                FfmBlocks.isPastCache(codes, rows, columns, codes.stride(0)) ? 1 : 0);
         try {
-            if (rows * columns <= SERIAL_ELEMENTS) {
-                for (int t = 0; t < tasks; t++) {
-                    task.run(t);
-                }
+            if (whole) {
+                wholeMatrix(job, blocks, pool);
             } else {
-                pool.run(tasks, task);
+                blocks.run(pool, (task, row, n, block, m) -> call(job, row, n, block, m));
             }
         } finally {
             Reference.reachabilityFence(source);
@@ -88,9 +77,58 @@ final class FfmQuantizer {
         }
     }
 
+    private static FfmBlocks cut(long rows, long columns, Granularity granularity, DType dtype) {
+        long blocks = Math.ceilDiv(columns, (long) FfmBlocks.BLOCK);
+        return switch (granularity) {
+            case BLOCK_128X128, BLOCK_128X1 -> new FfmBlocks(rows, columns, FfmBlocks.BLOCK,
+                    Math.min(blocks, dtype == DType.F32 ? SQUARES_F32 : SQUARES_HALF));
+            case BLOCK_1X128 -> FfmBlocks.along(rows, columns, SCALES_OF_LINE);
+            case ROW -> new FfmBlocks(rows, columns,
+                    GemmLayout.roundUp(Math.max(1, FfmBlocks.TASK_BLOCKS / blocks), SCALES_OF_LINE), blocks);
+            case TENSOR -> FfmBlocks.along(rows, columns, 1);
+        };
+    }
+
+    /** Twice: first for the largest magnitude of all, whatever the order of the tasks. */
+    private static void wholeMatrix(long job, FfmBlocks blocks, CpuPool pool) {
+        long results = job + STRUCT_BYTES;
+        blocks.run(pool, (task, row, n, block, m) -> amax(job, row, n, block, m, results + 4L * task));
+        int max = 0;
+        for (int t = 0; t < blocks.tasks(); t++) {
+            max = Math.max(max, ALL.get(I32, results + 4L * t));
+        }
+        long bits = max;
+        scale(job, bits);
+        blocks.run(pool, (task, row, n, block, m) -> encode(job, row, n, block, m, bits));
+    }
+
     private static void call(long job, long row, long rows, long block, long blocks) {
         try {
             QUANTIZE.invokeExact(job, row, rows, block, blocks);
+        } catch (Throwable e) {
+            throw GemmKernels.asUnchecked(e);
+        }
+    }
+
+    private static void amax(long job, long row, long rows, long block, long blocks, long result) {
+        try {
+            AMAX.invokeExact(job, row, rows, block, blocks, result);
+        } catch (Throwable e) {
+            throw GemmKernels.asUnchecked(e);
+        }
+    }
+
+    private static void scale(long job, long maxBits) {
+        try {
+            SCALE.invokeExact(job, maxBits);
+        } catch (Throwable e) {
+            throw GemmKernels.asUnchecked(e);
+        }
+    }
+
+    private static void encode(long job, long row, long rows, long block, long blocks, long maxBits) {
+        try {
+            ENCODE.invokeExact(job, row, rows, block, blocks, maxBits);
         } catch (Throwable e) {
             throw GemmKernels.asUnchecked(e);
         }

@@ -5,6 +5,7 @@ import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuConfig;
+import dev.octet.core.ffi.InstructionSet;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
@@ -56,18 +57,26 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public String description() {
-        return Fp8Library.level().id() + ", casts and dequantisation by " + other.name() + ", " + CpuConfig.threads()
-                + " threads";
+        String left = hasConverters() ? "requantisation" : "all but GEMM";
+        return Fp8Library.level().id() + ", " + left + " by " + other.name() + ", " + CpuConfig.threads() + " threads";
+    }
+
+    private static boolean hasConverters() {
+        return Fp8Library.has(InstructionSet.AVX512);
     }
 
     @Override
     public void cast(Tensor source, Tensor target, Overflow overflow, Execution execution) {
-        other.cast(source, target, overflow, execution);
+        if (hasConverters() && FfmConverter.takes(source, target)) {
+            FfmConverter.cast(source, target, overflow, execution.pool());
+        } else {
+            other.cast(source, target, overflow, execution);
+        }
     }
 
     @Override
     public void quantize(Tensor source, ScaledTensor target, Execution execution) {
-        if (FfmQuantizer.takes(source, target)) {
+        if (hasConverters() && FfmQuantizer.takes(source, target)) {
             FfmQuantizer.quantize(source, target, execution.pool());
         } else {
             other.quantize(source, target, execution);
@@ -76,7 +85,11 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void dequantize(ScaledTensor source, Tensor target, Execution execution) {
-        other.dequantize(source, target, execution);
+        if (hasConverters() && FfmConverter.takes(source, target)) {
+            FfmConverter.dequantize(source, target, execution.pool());
+        } else {
+            other.dequantize(source, target, execution);
+        }
     }
 
     @Override

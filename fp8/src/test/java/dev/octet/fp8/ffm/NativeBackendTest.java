@@ -12,6 +12,7 @@ import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8;
+import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
@@ -57,6 +58,18 @@ class NativeBackendTest {
             Fp8.on("scalar").quantize(x, plain);
             assertEquals(-1, fast.codes().segment().mismatch(plain.codes().segment()));
             assertArrayEquals(plain.scales().toFloatArray(), fast.scales().toFloatArray());
+            try (Tensor y = Tensor.allocate(dtype, x.shape());
+                    Tensor z = Tensor.allocate(dtype, x.shape())) {
+                Fp8.on("native").dequantize(fast, y);
+                Fp8.on("scalar").dequantize(plain, z);
+                assertEquals(-1, y.segment().mismatch(z.segment()));
+                Fp8.on("native").cast(fast.codes(), y, Overflow.SATURATE);
+                Fp8.on("scalar").cast(plain.codes(), z, Overflow.SATURATE);
+                assertEquals(-1, y.segment().mismatch(z.segment()));
+                Fp8.on("native").cast(x, fast.codes(), Overflow.SATURATE);
+                Fp8.on("scalar").cast(x, plain.codes(), Overflow.SATURATE);
+                assertEquals(-1, fast.codes().segment().mismatch(plain.codes().segment()));
+            }
         }
     }
 

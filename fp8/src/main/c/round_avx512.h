@@ -1,0 +1,76 @@
+/* Elements to FP32 and to codes, 16 at a time: what quantisers and casts share. */
+#ifndef OCTET_FP8_ROUND_AVX512_H
+#define OCTET_FP8_ROUND_AVX512_H
+
+#include <immintrin.h>
+
+#include "fp8.h"
+
+/* The numbers of dev.octet.fp8.cpu's FloatFormat, which says why this rounds. */
+struct rounding {
+    __m512i min_normal; /* bits of the smallest normal value */
+    __m512i exponent;
+    __m512i magic;
+    __m512i sign;
+    int shift;
+    float max;
+    uint8_t nan;
+};
+
+static inline struct rounding rounding_of(int64_t format) {
+    int e4m3 = format == FP8_E4M3;
+    int shift = e4m3 ? 20 : 21;
+    uint32_t min_normal = fp8_bits_of(e4m3 ? 0x1p-6f : 0x1p-14f);
+    struct rounding r = {_mm512_set1_epi32((int32_t)min_normal), _mm512_set1_epi32(0x7F800000),
+                         _mm512_set1_epi32((int32_t)(((uint32_t)shift << 23) + (-(min_normal >> shift) & 0xFF))),
+                         _mm512_set1_epi32(0x80), shift, e4m3 ? 448.f : 57344.f, e4m3 ? 0x7F : 0x7E};
+    return r;
+}
+
+/* Magnitudes in FP32's bits that round to no code beyond the format's, and where the signs are. */
+static inline __m512i round_magnitude(__m512i a, __m512i signs, const struct rounding *r) {
+    __m512i e = _mm512_and_si512(_mm512_max_epi32(a, r->min_normal), r->exponent);
+    __m512 t = _mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(_mm512_add_epi32(e, r->magic)));
+    __m512i code = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_srl_epi32(e, _mm_cvtsi32_si128(r->shift)));
+    return _mm512_ternarylogic_epi32(_mm512_srli_epi32(signs, 24), code, r->sign, 0xE4); /* sign ? signs : code */
+}
+
+/* 16 products whose magnitudes round to no more than the format's largest value; a code in the low byte of each lane. */
+static inline __m512i round16(__m512 y, const struct rounding *r) {
+    __m512i bits = _mm512_castps_si512(y);
+    return round_magnitude(_mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)), bits, r);
+}
+
+/* The low bytes of four times 16 lanes. */
+static inline __m512i pack64(const __m512i *c) {
+    __m512i all = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(c[0]));
+    all = _mm512_inserti32x4(all, _mm512_cvtepi32_epi8(c[1]), 1);
+    all = _mm512_inserti32x4(all, _mm512_cvtepi32_epi8(c[2]), 2);
+    return _mm512_inserti32x4(all, _mm512_cvtepi32_epi8(c[3]), 3);
+}
+
+static inline int64_t element_bytes(int64_t type) {
+    return type == FP8_F32 ? 4 : 2;
+}
+
+/* 16 elements as FP32, exactly. */
+static inline __m512 load16(const void *x, int64_t type, int64_t i) {
+    if (type == FP8_F32) {
+        return _mm512_loadu_ps((const fp8_float *)x + i);
+    }
+    __m256i half = _mm256_loadu_si256((const __m256i *)((const fp8_half *)x + i));
+    if (type == FP8_F16) {
+        return _mm512_cvtph_ps(half);
+    }
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+static inline float element(const void *x, int64_t type, int64_t i) {
+    if (type == FP8_F32) {
+        return ((const fp8_float *)x)[i];
+    }
+    uint16_t half = ((const fp8_half *)x)[i];
+    return type == FP8_F16 ? _cvtsh_ss(half) : fp8_bits((uint32_t)half << 16);
+}
+
+#endif
