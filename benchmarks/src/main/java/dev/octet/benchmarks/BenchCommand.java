@@ -111,6 +111,7 @@ public final class BenchCommand implements Callable<Integer> {
             estimate(new SuiteRunner(effort, peer, System.out, (done, total, next) -> { }), cases);
             return 0;
         }
+        prepareFiles();
         boolean peers = peer && peerIsThere();
         Map<String, Object> info = RunInfo.gather(commandLine(), effort, peers);
         SuiteRunner runner = new SuiteRunner(effort, peers, System.out, new TerminalProgress());
@@ -192,28 +193,33 @@ public final class BenchCommand implements Callable<Integer> {
     /** What was measured comes first: a mistake in what is made of it must not cost half an hour. */
     private void write(String json, Map<String, Object> info) throws IOException {
         if (raw != null) {
-            writeFile(raw, json);
+            Files.writeString(raw, json);
         }
         if (report != null) {
-            writeFile(report.resolve(Report.RAW), withoutPaths(json));
-            writeFile(report.resolve(Report.RUN), Json.write(info));
+            Files.writeString(report.resolve(Report.RAW), withoutPaths(json));
+            Files.writeString(report.resolve(Report.RUN), Json.write(info));
         }
         String rowsJson = Row.summary(Row.of(Measurement.read(json)));
         if (summary != null) {
-            writeFile(summary, rowsJson);
+            Files.writeString(summary, rowsJson);
         }
         if (report != null) {
-            writeFile(report.resolve(Report.SUMMARY), rowsJson);
+            Files.writeString(report.resolve(Report.SUMMARY), rowsJson);
             Report.write(report);
         }
     }
 
-    private static void writeFile(Path file, String text) throws IOException {
-        Path folder = file.toAbsolutePath().getParent();
-        if (folder != null) {
-            Files.createDirectories(folder);
+    /** Before anything is measured, so that a file that can't be written costs no half an hour. */
+    private void prepareFiles() {
+        if (summary != null) {
+            OutputFiles.prepareFile("--summary", summary);
         }
-        Files.writeString(file, text);
+        if (raw != null) {
+            OutputFiles.prepareFile("--raw", raw);
+        }
+        if (report != null) {
+            OutputFiles.prepareFolder("--report", report);
+        }
     }
 
     /** Reads {@code 2112x7168}. */

@@ -5,6 +5,7 @@ import dev.octet.moe.placement.ExpertPlacement;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.CharacterCodingException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -106,6 +107,11 @@ public final class PlaceCommand implements Callable<Integer> {
             throw new IOException(file + " does not exist", e);
         } catch (CharacterCodingException e) {
             throw new IOException(file + " is no text in UTF-8", e);
+        } catch (FileSystemException e) {
+            throw new IOException(file + " can't be read: " + e.getReason(), e);
+        } catch (IOException e) {
+            String message = String.valueOf(e.getMessage());
+            throw message.startsWith(file.toString()) ? e : new IOException(file + " can't be read: " + message, e);
         }
         if (layers.isEmpty()) {
             throw new IOException(file + " has no loads");

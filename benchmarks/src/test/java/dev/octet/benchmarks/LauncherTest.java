@@ -129,6 +129,39 @@ class LauncherTest {
     }
 
     @Test
+    void withoutAJdk25ItSaysWhatToInstall() throws IOException, InterruptedException {
+        Path octet = tree.resolve("octet");
+        Files.writeString(octet, Files.readString(octet)
+                .replace("for prefix in /usr /opt \"${HOME:-/nonexistent}\"", "for prefix in /nonexistent")
+                .replace("/Library/Java", "/nonexistent"));
+        executable(tree.resolve("bin/java"), "echo '    java.home = " + tree.resolve("jdk") + "' >&2");
+        Outcome found = run(octet, "info");
+        assertEquals(0, found.status(), "by the java on the PATH: " + found.err());
+        write("jdk/release", "JAVA_VERSION=\"17.0.9\"\n");
+        Outcome o = run(octet, "info");
+        assertEquals(1, o.status());
+        assertEquals("octet: no JDK 25 found. Install one, for example Temurin 25, and set JAVA25_HOME to its folder.\n",
+                o.err());
+        assertEquals("", o.out());
+    }
+
+    @Test
+    void withoutMavenItSaysSo() throws IOException, InterruptedException {
+        Files.delete(classPath);
+        Path octet = tree.resolve("octet");
+        Files.writeString(octet, Files.readString(octet).replace("command -v mvn", "command -v no-such-maven"));
+        Outcome o = run(octet, "info");
+        assertEquals(1, o.status());
+        assertTrue(o.err().startsWith("octet: mvn is not on the PATH"), o.err());
+    }
+
+    @Test
+    void itsExitStatusIsThatOfTheCommand() throws IOException, InterruptedException {
+        executable(tree.resolve("jdk/bin/java"), "exit 7");
+        assertEquals(7, run(tree.resolve("octet"), "info").status());
+    }
+
+    @Test
     void aBuildThatFailsIsSaid() throws IOException, InterruptedException {
         Files.delete(classPath);
         executable(tree.resolve("bin/mvn"), "exit 1");

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
@@ -12,6 +13,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
@@ -97,6 +99,31 @@ class MainTest {
     void aPatternThatIsNoneIsAUsageError() {
         assertEquals(2, run("bench", "gemm("));
         assertTrue(err.toString().contains("no regular expression"), err::toString);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"--summary", "--raw", "--report"})
+    void whatCantBeWrittenIsKnownBeforeAnythingIsMeasured(String option, @TempDir Path folder) throws IOException {
+        Path file = Files.writeString(folder.resolve("file"), "");
+        assertEquals(1, run("bench", "gemm.fprop", "--quick", "--no-peer", "--m", "1", "--shapes", "64x128", option,
+                file.resolve("below").toString()));
+        assertEquals("octet: " + option + ": " + file + " is a file, a folder is needed there",
+                err.toString().strip());
+    }
+
+    @Test
+    void aFolderIsNoFileToWrite(@TempDir Path folder) {
+        assertEquals(1, run("bench", "gemm.fprop", "--quick", "--no-peer", "--m", "1", "--shapes", "64x128",
+                "--summary", folder.toString()));
+        assertEquals("octet: --summary: " + folder + " is a folder, it takes a file", err.toString().strip());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"kv,--config", "route,--config", "place,--loads"})
+    void aFolderIsNoFileToRead(String command, String option, @TempDir Path folder) {
+        assertEquals(2, run(command, option, folder.toString()));
+        assertTrue(err.toString().contains(option + ": " + folder), err::toString);
+        assertTrue(err.toString().contains("directory"), err::toString);
     }
 
     @Test

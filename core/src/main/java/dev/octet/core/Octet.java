@@ -33,7 +33,7 @@ public final class Octet {
             paths = List.copyOf(paths);
         }
 
-        /** {@return the description as aligned lines of text} */
+        /** {@return the description as aligned lines of text; a reason that is that of the line before is not repeated} */
         @Override
         public String toString() {
             StringBuilder out = new StringBuilder();
@@ -48,9 +48,11 @@ public final class Octet {
                 operation = Math.max(operation, p.operation().length());
                 path = Math.max(path, p.path().length());
             }
+            String above = "";
             for (Component.Path p : paths) {
-                out.append(pad(p.operation(), operation + 2)).append(pad(p.path(), path + 2)).append(p.reason())
-                        .append('\n');
+                String reason = p.reason().equals(above) ? "as above" : p.reason();
+                out.append(pad(p.operation(), operation + 2)).append(pad(p.path(), path + 2)).append(reason).append('\n');
+                above = p.reason();
             }
             return out.toString();
         }

@@ -34,4 +34,13 @@ class OctetTest {
         assertTrue(text.contains("x.gemm            cpu, 512-bit vectors  fastest\n"
                 + "longer.operation  scalar                only\n"), text);
     }
+
+    @Test
+    void aReasonThatRepeatsIsToldOnce() {
+        String text = new Octet.Description("a cpu", 0, "no module", 2, "a jvm", List.of(
+                new Component.Path("a", "cpu", "a long reason"), new Component.Path("b", "cpu", "a long reason"),
+                new Component.Path("c", "cpu", "another"), new Component.Path("d", "cpu", "a long reason"))).toString();
+        assertTrue(text.endsWith("a  cpu  a long reason\nb  cpu  as above\nc  cpu  another\nd  cpu  a long reason\n"),
+                text);
+    }
 }

@@ -22,7 +22,11 @@ public final class CudaGraph extends Resource {
             this.function = function;
         }
 
-        /** {@return whether this node runs that kernel} */
+        /**
+     * {@return whether this node runs that kernel}
+     *
+     * @param kernel the kernel
+     */
         public boolean runs(CudaKernel kernel) {
             return kernel.function() == function;
         }

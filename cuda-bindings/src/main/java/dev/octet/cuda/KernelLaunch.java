@@ -71,6 +71,9 @@ public final class KernelLaunch {
     /**
      * Sets the blocks of the grid.
      *
+     * @param x blocks along x
+     * @param y blocks along y
+     * @param z blocks along z
      * @return this
      * @throws IllegalArgumentException if one is less than 1
      */
@@ -83,6 +86,7 @@ public final class KernelLaunch {
     /**
      * Sets the blocks of the grid.
      *
+     * @param x blocks along x
      * @return this
      * @throws IllegalArgumentException if it is less than 1
      */
@@ -93,6 +97,9 @@ public final class KernelLaunch {
     /**
      * Sets the threads of a block.
      *
+     * @param x threads along x
+     * @param y threads along y
+     * @param z threads along z
      * @return this
      * @throws IllegalArgumentException if one is less than 1
      */
@@ -105,6 +112,7 @@ public final class KernelLaunch {
     /**
      * Sets the threads of a block.
      *
+     * @param x threads along x
      * @return this
      * @throws IllegalArgumentException if it is less than 1
      */
@@ -116,6 +124,9 @@ public final class KernelLaunch {
      * Sets the blocks of a cluster, which run at the same time and see each other's shared memory; Hopper and later.
      * The grid must be a multiple of it.
      *
+     * @param x blocks of a cluster along x
+     * @param y blocks of a cluster along y
+     * @param z blocks of a cluster along z
      * @return this
      * @throws IllegalArgumentException if one is less than 1
      */

@@ -26,17 +26,29 @@ public record AttentionOptions(float scale, boolean causal, int window) {
         }
     }
 
-    /** {@return causal attention over everything} */
+    /**
+     * {@return causal attention over everything}
+     *
+     * @param scale what scores are multiplied by before the softmax, finite and positive
+     */
     public static AttentionOptions causal(float scale) {
         return new AttentionOptions(scale, true, 0);
     }
 
-    /** {@return attention that sees keys after the query, too} */
+    /**
+     * {@return attention that sees keys after the query, too}
+     *
+     * @param scale what scores are multiplied by before the softmax, finite and positive
+     */
     public static AttentionOptions bidirectional(float scale) {
         return new AttentionOptions(scale, false, 0);
     }
 
-    /** {@return the same over at most so many keys back} */
+    /**
+     * {@return the same over at most so many keys back}
+     *
+     * @param window keys that a query sees, its own included; 0 for all
+     */
     public AttentionOptions withWindow(int window) {
         return new AttentionOptions(scale, causal, window);
     }

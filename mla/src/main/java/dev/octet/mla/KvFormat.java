@@ -34,7 +34,11 @@ public record KvFormat(int bits, int group, int scaleBits) {
         }
     }
 
-    /** {@return the format of keys and values of heads that goes with a format of latents} */
+    /**
+     * {@return the format of keys and values of heads that goes with a format of latents}
+     *
+     * @param format that of latents
+     */
     public static KvFormat of(CacheFormat format) {
         return format == CacheFormat.BF16 ? BF16 : FP8;
     }

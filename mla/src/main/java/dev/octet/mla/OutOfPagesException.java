@@ -4,7 +4,9 @@ package dev.octet.mla;
 public final class OutOfPagesException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
+    /** How many pages would have been needed. */
     private final long needed;
+    /** How many were free. */
     private final int free;
 
     OutOfPagesException(long needed, int free) {

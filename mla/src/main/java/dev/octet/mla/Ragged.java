@@ -32,7 +32,11 @@ public record Ragged(int[] queries, int[] keys) {
         return copy;
     }
 
-    /** {@return one sequence of {@code tokens} that attends to itself} */
+    /**
+     * {@return one sequence of {@code tokens} that attends to itself}
+     *
+     * @param tokens the length of each sequence
+     */
     public static Ragged self(int... tokens) {
         return new Ragged(tokens, tokens);
     }

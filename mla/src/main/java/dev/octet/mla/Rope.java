@@ -26,7 +26,11 @@ public final class Rope {
         this.factor = factor;
     }
 
-    /** {@return the embedding of a model's rotary queries and keys} */
+    /**
+     * {@return the embedding of a model's rotary queries and keys}
+     *
+     * @param config the model
+     */
     public static Rope of(MlaConfig config) {
         return of(config.rope(), config.qkRopeHeadDim());
     }

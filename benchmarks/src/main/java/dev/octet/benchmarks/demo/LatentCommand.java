@@ -1,6 +1,7 @@
 package dev.octet.benchmarks.demo;
 
 import dev.octet.benchmarks.CommandFailure;
+import dev.octet.benchmarks.OutputFiles;
 import dev.octet.benchmarks.suite.RunInfo;
 import dev.octet.core.DType;
 import dev.octet.core.cpu.CpuConfig;
@@ -74,7 +75,12 @@ public final class LatentCommand implements Runnable {
         PrintWriter out = command.commandLine().getOut();
         Progress progress = new Progress(command.commandLine().getErr());
         try {
-            prepareFolders();
+            if (plot != null) {
+                OutputFiles.prepareFile("--plot", plot);
+            }
+            if (report != null) {
+                OutputFiles.prepareFolder("--report", report);
+            }
             LatentStudy study;
             try (MiniLm model = MiniLm.load()) {
                 study = LatentStudy.run(model, MiniLm.tokenizer(), Sentences.forLatents(), layer,
@@ -120,17 +126,6 @@ public final class LatentCommand implements Runnable {
         if (!CpuConfig.vectorModulePresent()) {
             throw new CommandFailure("the FP32 encoder needs the Vector API: start the JVM with --add-modules"
                     + " jdk.incubator.vector, as ./octet does");
-        }
-    }
-
-    /** Before the work, so that a folder that can't be made is known before. */
-    private void prepareFolders() throws IOException {
-        Path folder = plot == null ? null : plot.toAbsolutePath().getParent();
-        if (folder != null) {
-            Files.createDirectories(folder);
-        }
-        if (report != null) {
-            Files.createDirectories(report);
         }
     }
 

@@ -3,6 +3,7 @@ package dev.octet.core.json;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -126,7 +127,14 @@ public final class ConfigJson {
         if (size > MAX_SIZE) {
             throw new IOException(file + ": has " + size + " bytes, a configuration has at most " + MAX_SIZE);
         }
-        byte[] text = Files.readAllBytes(file);
+        byte[] text;
+        try {
+            text = Files.readAllBytes(file);
+        } catch (FileSystemException e) { // which begins with the file
+            throw e;
+        } catch (IOException e) { // such as that of a folder
+            throw new IOException(file + ": " + e.getMessage(), e);
+        }
         try {
             return make.apply(parse(text, fields));
         } catch (IllegalArgumentException e) {

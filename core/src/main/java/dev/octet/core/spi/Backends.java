@@ -74,7 +74,11 @@ public final class Backends<B extends Backend> {
         throw new IllegalArgumentException("backend '" + name + "' is not there; found: " + names());
     }
 
-    /** {@return empty if a backend can be taken, else why not} */
+    /**
+     * {@return empty if a backend can be taken, else why not}
+     *
+     * @param b the backend
+     */
     public Optional<String> unavailable(B b) {
         return disabled.contains(b.name())
                 ? Optional.of("it is listed in the system property octet." + module + ".disable")

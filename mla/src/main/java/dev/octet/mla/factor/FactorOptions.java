@@ -28,7 +28,11 @@ public record FactorOptions(Weighting weighting, double ridge, boolean centered)
         }
     }
 
-    /** {@return the same with another weighting} */
+    /**
+     * {@return the same with another weighting}
+     *
+     * @param other the weighting
+     */
     public FactorOptions with(Weighting other) {
         return new FactorOptions(other, ridge, centered);
     }
@@ -36,13 +40,18 @@ public record FactorOptions(Weighting weighting, double ridge, boolean centered)
     /**
      * {@return the same with another ridge}
      *
+     * @param other the ridge, in multiples of the mean of the covariance's diagonal
      * @throws IllegalArgumentException if it is negative or not finite
      */
     public FactorOptions withRidge(double other) {
         return new FactorOptions(weighting, other, centered);
     }
 
-    /** {@return the same, with or without the mean in the biases} */
+    /**
+     * {@return the same, with or without the mean in the biases}
+     *
+     * @param other whether the mean goes into the biases
+     */
     public FactorOptions withCentered(boolean other) {
         return new FactorOptions(weighting, ridge, other);
     }

@@ -24,7 +24,11 @@ public record SquaredError(double error, double expected, double actual) {
         return error == 0 ? 0 : error / (expected + actual); // the same, without cancellation
     }
 
-    /** {@return the error over both arrays of this comparison and both of another} */
+    /**
+     * {@return the error over both arrays of this comparison and both of another}
+     *
+     * @param other the other comparison
+     */
     public SquaredError plus(SquaredError other) {
         return new SquaredError(error + other.error, expected + other.expected, actual + other.actual);
     }
