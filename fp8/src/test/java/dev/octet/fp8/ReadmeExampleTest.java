@@ -58,15 +58,4 @@ class ReadmeExampleTest {
         assertTrue(version.find());
         assertTrue(readme.contains("<version>" + version.group(1) + "</version>"), version.group(1));
     }
-
-    @Test
-    void linksLeadSomewhere() {
-        Matcher link = Pattern.compile("\\]\\(([^):#]+)(#[^)]*)?\\)").matcher(readme);
-        int links = 0;
-        while (link.find()) {
-            assertTrue(Files.exists(module().resolveSibling(link.group(1))), link.group(1));
-            links++;
-        }
-        assertTrue(links > 5, "links found: " + links);
-    }
 }
