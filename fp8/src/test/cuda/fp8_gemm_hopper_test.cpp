@@ -190,7 +190,7 @@ std::string check(const Registered::Entry& entry, const Case& c) {
     p.arguments.scaleStep = p.arguments.otherScaleStep = c.scaleStep;
     if (c.epilogue & 1) {
         p.arguments.addend = c.epilogue & 8 ? p.d : addend.at;
-        p.arguments.addendStride = c.epilogue & 8 ? ldd : n + 3;
+        p.arguments.addendRow = c.epilogue & 8 ? ldd : n + 3;
         p.arguments.addendBf16 = c.epilogue & 8 ? !v.outF32 : (c.epilogue & 16) != 0;
     }
     if (c.epilogue & 2) {

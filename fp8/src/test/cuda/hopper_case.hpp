@@ -34,6 +34,8 @@ struct Variant {
         add("LEFT_E5M2", leftE5m2);
         add("RIGHT_E5M2", rightE5m2);
         add("OUT_F32", outF32);
+        add("OUT_FP8", 0);
+        add("EPILOGUE", 1);
         return s;
     }
     /// As the kernel lays out shared memory.
@@ -47,12 +49,15 @@ struct Variant {
 /// As in fp8_gemm_hopper.cu.
 struct HopperArguments {
     const int *begins = nullptr, *ends = nullptr;
-    const float *blockScales = nullptr, *otherBlockScales = nullptr;
-    void* d = nullptr;
+    const void *blockScales = nullptr, *otherBlockScales = nullptr;
+    void *d = nullptr, *dScales = nullptr;
     const void *addend = nullptr, *bias = nullptr;
-    long long ldd = 0, addendStride = 0, scaleRow = 0, scaleGroup = 0, otherScaleRow = 0;
-    int tokens = 0, channels = 0, depth = 0, groups = 1, band = 8, scaleStep = 1, otherScaleStep = 1, vectorStep = 1;
-    int addendBf16 = 0, biasBf16 = 0, silu = 0, tmaStore = 0, alignedOutput = 0, keepLeft = 1, keepRight = 1, tabled = 0;
+    long long dRow = 0, dColumn = 1, dScaleRow = 0, dScaleColumn = 0, addendRow = 0, addendColumn = 1, biasStep = 1;
+    long long scaleRow = 0, scaleGroup = 0, otherScaleRow = 0;
+    int scaleStep = 1, otherScaleStep = 1, vectorStep = 1, scaleE8m0 = 0, otherScaleE8m0 = 0;
+    int tokens = 0, channels = 0, depth = 0, groups = 1, band = 8;
+    int addendBf16 = 0, biasBf16 = 0, silu = 0, dE5m2 = 0, dScaleFormat = 0, tmaStore = 0, alignedOutput = 0;
+    int keepLeft = 1, keepRight = 1, tabled = 0;
     int table[512] = {};
 };
 
@@ -91,7 +96,7 @@ inline const char* prepare(const Variant& v, const HopperProduct& p, HopperMaps&
     arguments.depth = p.depth;
     arguments.groups = p.groups;
     arguments.d = p.d;
-    arguments.ldd = p.ldd;
+    arguments.dRow = p.ldd;
     int aVector = v.swapped ? v.rightVector : v.leftVector, bVector = v.swapped ? v.leftVector : v.rightVector;
     auto codes = [&](char* map, const Operand& o, int groups, int rows, bool shared) {
         uint64_t dims[] = {uint64_t(p.depth), uint64_t(o.rows), uint64_t(groups)};

@@ -803,6 +803,8 @@ inline void store_shared(unsigned address, float v) {
     octet_hopper::write(address, bits);
 }
 inline float load_constant(const float* p) { return *p; }
+inline unsigned load_constant_byte(const void* p) { return *static_cast<const unsigned char*>(p); }
+inline unsigned shuffle_bits(unsigned v, int lane) { return unsigned(octet_hopper::exchange({v, 0, 0, 0, 0})[lane & 31][0]); }
 inline float shuffle(float v, int lane) {
     uint64_t bits = 0;
     memcpy(&bits, &v, 4);
@@ -818,6 +820,11 @@ inline unsigned round_bf16(float v) {
     return v != v ? 0x7FFF : (u + 0x7FFF + (u >> 16 & 1)) >> 16;
 }
 inline unsigned pack_bf16(float low, float high) { return round_bf16(high) << 16 | round_bf16(low); }
+inline unsigned float_to_bits(float v) {
+    unsigned bits;
+    memcpy(&bits, &v, 4);
+    return bits;
+}
 inline float bits_to_float(unsigned bits) {
     float v;
     memcpy(&v, &bits, 4);

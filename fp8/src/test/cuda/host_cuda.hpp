@@ -39,6 +39,16 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 #define gridDim (octet_host::block->launch->grid)
 constexpr int warpSize = 32;
 
+/// Byte i of the result is that of the 8 bytes y:x which nibble i of the selector names.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+    unsigned long long all = (unsigned long long) y << 32 | x;
+    unsigned result = 0;
+    for (int i = 0; i < 4; i++) {
+        result |= unsigned(all >> 8 * (selector >> 4 * i & 7) & 0xFF) << 8 * i;
+    }
+    return result;
+}
+
 // ------------------------------------------------------------------------------------------------ barriers
 
 inline void __syncthreads() { octet_host::sync(0); }

@@ -78,6 +78,10 @@ final class CudaGemm {
         if (d.codes().shape().elements() == 0) {
             return;
         }
+        if (TensorCoreGemm.launched(launcher, a, b, d, epilogue)) {
+            fence(a, b, d, epilogue);
+            return;
+        }
         CudaGemm g = new CudaGemm(launcher);
         g.begin(a, b, d.codes(), epilogue.addend(), epilogue.bias(), epilogue.activation());
         setLong(g.p, 136, d.scales().stride(0));
@@ -122,6 +126,10 @@ final class CudaGemm {
     static void kGrouped(Launcher launcher, ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d,
             @Nullable Tensor addend) {
         if (d.shape().elements() == 0) {
+            return;
+        }
+        if (TensorCoreGemm.launched(launcher, a, b, offsets, d, addend)) {
+            fence(a, b, d, addend);
             return;
         }
         CudaGemm g = new CudaGemm(launcher);

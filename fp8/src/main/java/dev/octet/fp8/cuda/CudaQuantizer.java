@@ -132,10 +132,12 @@ final class CudaQuantizer {
             case TENSOR -> {
                 // A matrix without elements has its scale all the same.
                 int partials = Math.clamp(tiles, 1, PARTIALS);
-                setLong(p, 136, launcher.scratch());
                 setInt(p, 156, partials);
-                launcher.launch(Fp8Kernel.AMAX_TENSOR, partials, p);
-                launcher.launch(Fp8Kernel.QUANTIZE_TENSOR, Math.max(1, tiles), p);
+                synchronized (launcher.order()) {
+                    setLong(p, 136, launcher.scratch());
+                    launcher.launch(Fp8Kernel.AMAX_TENSOR, partials, p);
+                    launcher.launch(Fp8Kernel.QUANTIZE_TENSOR, Math.max(1, tiles), p);
+                }
             }
         }
     }

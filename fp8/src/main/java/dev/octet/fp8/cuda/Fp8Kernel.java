@@ -11,6 +11,7 @@ enum Fp8Kernel {
     AMAX_TENSOR("fp8_quantize.cu", "octet_amax_tensor", ParameterBlock.QUANTIZE_BYTES),
     QUANTIZE_TENSOR("fp8_quantize.cu", "octet_quantize_tensor", ParameterBlock.QUANTIZE_BYTES),
     DEQUANTIZE("fp8_quantize.cu", "octet_dequantize", ParameterBlock.DEQUANTIZE_BYTES),
+    STAGE("fp8_stage.cu", "octet_stage", ParameterBlock.STAGE_BYTES),
     GEMM_MMA_64("fp8_gemm_mma.cu", "octet_gemm_mma_64", ParameterBlock.GEMM_BYTES),
     GEMM_FMA_64("fp8_gemm_fma.cu", "octet_gemm_fma_64", ParameterBlock.GEMM_BYTES),
     GEMM_FMA_8("fp8_gemm_fma.cu", "octet_gemm_fma_8", ParameterBlock.GEMM_BYTES);

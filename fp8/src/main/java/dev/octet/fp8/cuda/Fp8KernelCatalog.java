@@ -14,7 +14,9 @@ public final class Fp8KernelCatalog implements KernelCatalog {
     static final String HOPPER_KERNEL = "octet_gemm_hopper";
 
     private static final List<String> HEADERS = List.of("fp8_numbers.cuh", "fp8_epilogue.cuh");
-    private static final List<String> HOPPER_HEADERS = List.of("fp8_hopper.cuh", "fp8_gemm_hopper_store.cuh");
+    private static final List<String> HOPPER_HEADERS = List.of("fp8_hopper.cuh", "fp8_numbers.cuh",
+            "fp8_gemm_hopper_schedule.cuh", "fp8_gemm_hopper_load.cuh", "fp8_gemm_hopper_multiply.cuh",
+            "fp8_gemm_hopper_store.cuh");
     private static final Map<HopperVariant, KernelSource> VARIANTS = new ConcurrentHashMap<>();
     private static final Map<String, KernelSource> SOURCES = new ConcurrentHashMap<>();
 

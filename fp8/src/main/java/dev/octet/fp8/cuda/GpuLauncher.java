@@ -4,14 +4,15 @@ import dev.octet.core.Device;
 import dev.octet.cuda.ComputeCapability;
 import dev.octet.cuda.Cuda;
 import dev.octet.cuda.CudaDevice;
+import dev.octet.cuda.CudaStream;
 import dev.octet.cuda.KernelLaunch;
 import dev.octet.cuda.TensorMap;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,15 +29,14 @@ final class GpuLauncher implements Launcher {
     private final ThreadLocal<@Nullable KernelLaunch[]> prepared =
             ThreadLocal.withInitial(() -> new KernelLaunch[Fp8Kernel.values().length]);
     private final ThreadLocal<Map<HopperVariant, KernelLaunch>> hopperKernels = ThreadLocal.withInitial(HashMap::new);
-    private final ThreadLocal<TensorMap[]> maps = ThreadLocal.withInitial(() -> Stream.generate(TensorMap::new)
-            .limit(HopperLaunch.MAPS).toArray(TensorMap[]::new));
-    private final Optional<HopperModel.Gpu> hopper;
+    private final ThreadLocal<EncodedMaps> maps = ThreadLocal.withInitial(EncodedMaps::new);
+    private final HopperModel.@Nullable Gpu hopper;
 
     private GpuLauncher(CudaDevice gpu) {
         this.gpu = gpu;
         HopperModel.Gpu like = gpu.name().contains("H200") ? HopperModel.Gpu.H200 : HopperModel.Gpu.H800;
         hopper = gpu.capability().equals(ComputeCapability.HOPPER)
-                ? Optional.of(like.withMultiprocessors(gpu.multiprocessors())) : Optional.empty();
+                ? like.withMultiprocessors(gpu.multiprocessors()) : null;
     }
 
     /** {@return why there is no GPU to launch on, or nothing} */
@@ -79,29 +79,72 @@ final class GpuLauncher implements Launcher {
     }
 
     @Override
-    public Optional<HopperModel.Gpu> hopper() {
+    public HopperModel.@Nullable Gpu hopper() {
         return hopper;
     }
 
     @Override
     public void launch(HopperLaunch launch) {
-        HopperModel.Choice choice = launch.choice();
-        HopperVariant v = choice.variant();
-        KernelLaunch kernel = hopperKernels.get().computeIfAbsent(v, w ->
-                gpu.kernel(Fp8KernelCatalog.source(w), Fp8KernelCatalog.HOPPER_KERNEL).prepare()
-                        .block(HopperVariant.THREADS).dynamicShared(w.sharedBytes()));
-        TensorMap[] mine = maps.get();
-        for (int i = 0; i < HopperLaunch.MAPS; i++) {
-            HopperLaunch.Map map = launch.maps().get(i);
-            // A map that the variant has no use for is any.
-            kernel.setTensorMap(i, map == null ? mine[0] : mine[i].encode(gpu, map.layout(), map.address()));
+        HopperVariant v = launch.variant();
+        Map<HopperVariant, KernelLaunch> mine = hopperKernels.get();
+        KernelLaunch kernel = mine.get(v);
+        if (kernel == null) {
+            kernel = gpu.kernel(Fp8KernelCatalog.source(v), Fp8KernelCatalog.HOPPER_KERNEL).prepare()
+                    .block(HopperVariant.THREADS).dynamicShared(v.sharedBytes());
+            mine.put(v, kernel);
         }
-        kernel.setStruct(HopperLaunch.MAPS, launch.arguments()).grid(choice.grid())
-                .cluster(choice.clusterBlocks(), 1, 1).launch();
+        EncodedMaps encoded = maps.get();
+        for (int i = 0; i < HopperLaunch.MAPS; i++) {
+            TensorMap.Layout layout = launch.layout(i);
+            // A map that the variant has no use for is any.
+            int from = layout == null ? 0 : i;
+            kernel.setTensorMap(i, encoded.map(gpu, Objects.requireNonNull(launch.layout(from)), launch.address(from)));
+        }
+        kernel.setStruct(HopperLaunch.MAPS, launch.arguments).grid(launch.grid()).cluster(launch.cluster(), 1, 1)
+                .launch();
+    }
+
+    /**
+     * Maps that a thread has encoded, where the hash of layout and address says: weights are where they were, and
+     * activations often. The driver takes half a microsecond for each that is not there.
+     */
+    private static final class EncodedMaps {
+        private static final int KEPT = 512;
+
+        private final @Nullable TensorMap[] maps = new TensorMap[KEPT];
+        private final TensorMap.@Nullable Layout[] layouts = new TensorMap.Layout[KEPT];
+        private final long[] addresses = new long[KEPT];
+
+        TensorMap map(CudaDevice gpu, TensorMap.Layout layout, long address) {
+            int at = (int) ((address + 31L * System.identityHashCode(layout)) * 0x9E3779B97F4A7C15L >>> 55);
+            TensorMap map = maps[at];
+            if (map == null) {
+                map = new TensorMap();
+                maps[at] = map;
+            } else if (layouts[at] == layout && addresses[at] == address) {
+                return map;
+            }
+            layouts[at] = null; // if the driver refuses it
+            map.encode(gpu, layout, address);
+            layouts[at] = layout;
+            addresses[at] = address;
+            return map;
+        }
     }
 
     @Override
     public long scratch() {
         return gpu.currentStream().scratch(Fp8Kernel.SCRATCH_BYTES).address();
+    }
+
+    @Override
+    public long workspace(long bytes) {
+        CudaStream stream = gpu.currentStream();
+        return stream.isCapturing() ? 0 : stream.scratch(bytes).address();
+    }
+
+    @Override
+    public Object order() {
+        return gpu.currentStream();
     }
 }

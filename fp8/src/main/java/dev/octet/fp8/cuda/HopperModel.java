@@ -1,5 +1,6 @@
 package dev.octet.fp8.cuda;
 
+import dev.octet.fp8.cuda.HopperVariant.Out;
 import dev.octet.fp8.cuda.HopperVariant.Share;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -71,12 +72,17 @@ final class HopperModel {
      * @param bVector the same for B
      * @param aE5m2 whether A is E5M2
      * @param bE5m2 whether B is
-     * @param outF32 whether D is FP32, else BF16
+     * @param out what D is
+     * @param epilogue whether there is an addend, a bias or an activation
      */
     record Work(long[] rows, int channels, int depth, boolean aVector, boolean bVector, boolean aE5m2, boolean bE5m2,
-            boolean outF32) {
+            Out out, boolean epilogue) {
         static Work dense(long tokens, int channels, int depth) {
-            return new Work(new long[] {tokens}, channels, depth, true, false, false, false, false);
+            return new Work(new long[] {tokens}, channels, depth, true, false, false, false, Out.BF16, false);
+        }
+
+        Work with(Out other, boolean withEpilogue) {
+            return new Work(rows, channels, depth, aVector, bVector, aE5m2, bE5m2, other, withEpilogue);
         }
 
         long tokens() {
@@ -98,7 +104,7 @@ final class HopperModel {
                 used += r > 0 ? 1 : 0;
             }
             return (double) tokens() * depth * (1 + 4.0 / 128) + (double) used * channels * depth
-                    + (double) tokens() * channels * (outF32 ? 4 : 2);
+                    + (double) tokens() * channels * (out == Out.F32 ? 4 : out == Out.BF16 ? 2 : 1);
         }
     }
 
@@ -133,6 +139,14 @@ final class HopperModel {
         return sum;
     }
 
+    /**
+     * {@return how many clusters are launched for so many tiles: a part of K has none to spare, all else takes what
+     * runs at a time}
+     */
+    static int clusters(HopperVariant v, int parts, long tiles, Gpu gpu) {
+        return (int) (v.split() ? tiles : Math.min(tiles, gpu.clusters(parts > 1 ? parts : v.cluster())));
+    }
+
     /** {@return the prediction for one variant} */
     static Choice estimate(HopperVariant v, int parts, Work w, Gpu gpu) {
         int slabs = v.rows() / 64;
@@ -161,7 +175,7 @@ final class HopperModel {
         double most = Math.max(Math.max(compute, l2), Math.max(memory, power));
         String limit = most == memory ? "device memory" : most == power ? "power" : most == l2 ? "second-level cache"
                 : period == tensor ? "tensor cores" : period == shared ? "shared memory" : "promotion";
-        int clusters = (int) (v.split() ? tiles : Math.min(tiles, room));
+        int clusters = clusters(v, parts, tiles, gpu);
         // What is not the limit overlaps, but not perfectly; and of two variants with one limit the lighter is better.
         double others = compute + l2 + memory + power - most;
         return new Choice(v, parts, band(v, w, gpu), clusters, LAUNCH_US + most + UNHIDDEN * others, limit);
@@ -215,13 +229,14 @@ final class HopperModel {
                 }
             }
         }
-        int[] widths = w.aVector && !w.bVector ? new int[] {128, 96, 112, 160, 192} : new int[] {128};
+        // Of 128 channels that share a scale of D, a tile has all.
+        int[] widths = w.aVector && !w.bVector && w.out != Out.FP8 ? new int[] {128, 96, 112, 160, 192} : new int[] {128};
         for (int cols : widths) {
             for (Share share : Share.values()) {
                 all.add(estimate(wide(w, 128, cols, share), 1, w, gpu));
             }
         }
-        if (w.aVector && !w.bVector && !w.outF32) {
+        if (w.aVector && !w.bVector && w.out != Out.F32) {
             for (Share share : Share.values()) {
                 all.add(estimate(wide(w, 256, 128, share), 1, w, gpu));
             }
@@ -230,7 +245,8 @@ final class HopperModel {
     }
 
     /**
-     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, and a weight gradient; what
+     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, a weight gradient, and an FP8
+     * result and an epilogue; what
      * a check of the build compiles}
      */
     static List<HopperVariant> usual() {
@@ -243,18 +259,24 @@ final class HopperModel {
         }
         long[] masked = new long[32];
         Arrays.fill(masked, 20);
-        all.add(choose(new Work(masked, 4096, 7168, true, false, false, false, false), Gpu.H200).variant);
-        all.add(choose(new Work(new long[] {4096}, 4096, 7168, true, true, false, false, true), Gpu.H200).variant);
+        all.add(choose(new Work(masked, 4096, 7168, true, false, false, false, Out.BF16, false), Gpu.H200).variant);
+        Work gradient = new Work(new long[] {4096}, 4096, 7168, true, true, false, false, Out.F32, false);
+        all.add(choose(gradient, Gpu.H200).variant);
+        all.add(choose(gradient.with(Out.F32, true), Gpu.H200).variant);
+        for (long tokens : new long[] {64, 4096}) {
+            all.add(choose(Work.dense(tokens, 4096, 7168).with(Out.FP8, false), Gpu.H200).variant);
+        }
+        all.add(choose(Work.dense(4096, 4096, 7168).with(Out.BF16, true), Gpu.H200).variant);
         return List.copyOf(all);
     }
 
     private static HopperVariant wide(Work w, int rows, int cols, Share share) {
         return new HopperVariant(rows, cols, false, share, false, false, w.aVector, w.bVector, w.aE5m2, w.bE5m2,
-                w.outF32);
+                w.out, w.epilogue);
     }
 
     private static HopperVariant swapped(Work w, int cols, Share share, boolean split) {
         return new HopperVariant(128, cols, true, share, split, false, w.bVector, w.aVector, w.bE5m2, w.aE5m2,
-                w.outF32);
+                w.out, w.epilogue);
     }
 }

@@ -16,10 +16,22 @@ import java.util.List;
  * @param rightVector the same for right
  * @param leftE5m2 whether left is E5M2, else E4M3
  * @param rightE5m2 the same for right
- * @param outF32 whether D is FP32, else BF16
+ * @param out what D is
+ * @param epilogue whether there is an addend, a bias or an activation
  */
 record HopperVariant(int rows, int cols, boolean swapped, Share share, boolean split, boolean overlap,
-        boolean leftVector, boolean rightVector, boolean leftE5m2, boolean rightE5m2, boolean outF32) {
+        boolean leftVector, boolean rightVector, boolean leftE5m2, boolean rightE5m2, Out out, boolean epilogue) {
+
+    /** What D is; FP8 of either format, with fresh scales for each 128 channels of a token. */
+    enum Out {
+        BF16(2), F32(4), FP8(1);
+
+        private final int bytes;
+
+        Out(int bytes) {
+            this.bytes = bytes;
+        }
+    }
 
     /** Which tile the two blocks of a cluster share; each loads half of it for both. */
     enum Share { NONE, LEFT, RIGHT }
@@ -39,6 +51,9 @@ record HopperVariant(int rows, int cols, boolean swapped, Share share, boolean s
         }
         if (split && (share != Share.NONE || !swapped) || overlap && rows != 128 || swapped && rows != 128) {
             throw new IllegalArgumentException("no such variant: " + rows + " x " + cols + " " + share);
+        }
+        if (out == Out.FP8 && !swapped && cols != 128) {
+            throw new IllegalArgumentException("a tile of " + cols + " channels, FP8 takes 128: they share a scale");
         }
     }
 
@@ -69,11 +84,11 @@ record HopperVariant(int rows, int cols, boolean swapped, Share share, boolean s
     }
 
     int outBytes() {
-        return outF32 ? 4 : 2;
+        return out.bytes;
     }
 
     private int stagedBytes() {
-        int bytes = swapped ? cols * (rows + 4) * 4 : outF32 ? 0 : rows * cols * 2;
+        int bytes = swapped ? cols * (rows + 4) * 4 : out == Out.BF16 ? rows * cols * 2 : 0;
         return roundUp(bytes);
     }
 
@@ -100,7 +115,7 @@ record HopperVariant(int rows, int cols, boolean swapped, Share share, boolean s
                 define("SWAPPED", swapped), define("CLUSTER", cluster()), define("SHARE_LEFT", share == Share.LEFT),
                 define("SPLIT", split), define("OVERLAP", overlap), define("LEFT_VECTOR", leftVector),
                 define("RIGHT_VECTOR", rightVector), define("LEFT_E5M2", leftE5m2), define("RIGHT_E5M2", rightE5m2),
-                define("OUT_F32", outF32));
+                define("OUT_F32", out == Out.F32), define("OUT_FP8", out == Out.FP8), define("EPILOGUE", epilogue));
     }
 
     private static String define(String macro, boolean value) {
@@ -119,6 +134,7 @@ record HopperVariant(int rows, int cols, boolean swapped, Share share, boolean s
                     case NONE -> "";
                     case LEFT -> swapped ? ", B shared" : ", A shared";
                     case RIGHT -> swapped ? ", A shared" : ", B shared";
-                } + (split ? ", K split" : "") + (overlap ? ", overlapped" : "") + ", " + stages() + " stages";
+                } + (split ? ", K split" : "") + (overlap ? ", overlapped" : "") + (out == Out.FP8 ? ", FP8" : "")
+                + (epilogue ? ", epilogue" : "") + ", " + stages() + " stages";
     }
 }

@@ -1,7 +1,7 @@
 package dev.octet.fp8.cuda;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where kernels run. What is launched by one thread is done in that order, each launch after the one before. Safe for
@@ -17,9 +17,9 @@ interface Launcher {
      */
     void launch(Fp8Kernel kernel, long blocks, MemorySegment parameters);
 
-    /** {@return what a Hopper GPU's GEMM may count on, or nothing where there is no Hopper GPU} */
-    default Optional<HopperModel.Gpu> hopper() {
-        return Optional.empty();
+    /** {@return what a Hopper GPU's GEMM may count on, or null where there is no Hopper GPU} */
+    default HopperModel.@Nullable Gpu hopper() {
+        return null;
     }
 
     /**
@@ -32,8 +32,27 @@ interface Launcher {
     }
 
     /**
-     * {@return the address of memory for what one launch leaves to the next, {@link Fp8Kernel#SCRATCH_BYTES} long; only
-     * launches in the order of the calling thread's share it}
+     * {@return the address of memory for what one launch leaves to the next, {@link Fp8Kernel#SCRATCH_BYTES} long; to be
+     * asked for and used with {@link #order} locked}
      */
     long scratch();
+
+    /**
+     * {@return the address of memory, a multiple of 256, for what the next launches of the calling thread leave to each
+     * other; it may be that of {@link #scratch}. 0 where there can be none: work that is recorded into a graph would
+     * find others' in it. As {@link #scratch}, with {@link #order} locked}
+     *
+     * @param bytes at least so much
+     */
+    default long workspace(long bytes) {
+        return 0;
+    }
+
+    /**
+     * {@return what is to be locked from the first to the last of launches that leave something to each other: threads
+     * can share a stream, and with it this memory}
+     */
+    default Object order() {
+        return this;
+    }
 }

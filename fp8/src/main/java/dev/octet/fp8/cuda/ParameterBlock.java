@@ -13,6 +13,7 @@ final class ParameterBlock {
     static final int QUANTIZE_BYTES = 160;
     static final int DEQUANTIZE_BYTES = 120;
     static final int GEMM_BYTES = 2776;
+    static final int STAGE_BYTES = 320;
 
     private static final ThreadLocal<ParameterBlock> MINE = ThreadLocal.withInitial(ParameterBlock::new);
 
@@ -20,6 +21,7 @@ final class ParameterBlock {
     final MemorySegment quantize;
     final MemorySegment dequantize;
     final MemorySegment gemm;
+    final MemorySegment stage;
 
     private ParameterBlock() {
         Arena arena = Arena.ofAuto(); // lives as long as the segments
@@ -27,6 +29,7 @@ final class ParameterBlock {
         quantize = arena.allocate(QUANTIZE_BYTES, 16);
         dequantize = arena.allocate(DEQUANTIZE_BYTES, 16);
         gemm = arena.allocate(GEMM_BYTES, 16);
+        stage = arena.allocate(STAGE_BYTES, 16);
     }
 
     /** {@return that of the calling thread} */

@@ -1,314 +1,352 @@
 package dev.octet.fp8.cuda;
 
-import static dev.octet.fp8.cuda.HopperVariant.DEPTH;
-
 import dev.octet.core.DType;
 import dev.octet.core.Tensor;
-import dev.octet.cuda.TensorMap;
 import dev.octet.cuda.TensorMap.Element;
-import dev.octet.cuda.TensorMap.Layout;
-import dev.octet.cuda.TensorMap.Promotion;
 import dev.octet.cuda.TensorMap.Swizzle;
 import dev.octet.fp8.Activation;
 import dev.octet.fp8.Epilogue;
-import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.cuda.HopperModel.Choice;
 import dev.octet.fp8.cuda.HopperModel.Gpu;
 import dev.octet.fp8.cuda.HopperModel.Work;
+import dev.octet.fp8.cuda.HopperVariant.Out;
 import dev.octet.fp8.cuda.HopperVariant.Share;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Prepares launches of {@code fp8_gemm_hopper.cu}. It takes what TMA can read: codes contiguous along K with rows at
- * multiples of 16 bytes, FP32 scales, those of rows in columns at multiples of 16 bytes. {@link #refusal} says why
- * something is not; the portable kernel takes it then.
+ * Prepares launches of {@code fp8_gemm_hopper.cu}: every pairing, format, stride, output and epilogue of the API, dense,
+ * grouped, masked and along K. Operands that TMA can't read are staged first ({@link HopperOperand}). {@link #refusal}
+ * names what is left to the portable kernel.
  *
- * <p>The stacked weights of groups are one tensor map of three dimensions, so they must lie at equal distances.
+ * <p>Groups whose weights lie at equal distances are one launch; others, and groups along K, are one launch each. A
+ * thread has one object, and no call allocates once its shape is known.
  */
 final class TensorCoreGemm {
-    /** Shapes whose choice is kept; a decoder sees a few for each number of tokens. */
-    private static final int KEPT = 4096;
-    private static final Map<Shape, Choice> CHOICES = Collections.synchronizedMap(new LinkedHashMap<>(64, 0.75f, true) {
-        private static final long serialVersionUID = 1;
+    private static final ThreadLocal<TensorCoreGemm> MINE = ThreadLocal.withInitial(TensorCoreGemm::new);
+    private static final int LARGEST = Integer.MAX_VALUE - 1024;
 
-        @Override
-        protected boolean removeEldestEntry(Map.Entry<Shape, Choice> eldest) {
-            return size() > KEPT;
-        }
-    });
-    /** A thread's memory for the arguments of its next launch. */
-    private static final ThreadLocal<MemorySegment> ARGUMENTS =
-            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(HopperLaunch.ARGUMENT_BYTES, 8));
+    private final HopperOperand a = new HopperOperand();
+    private final HopperOperand b = new HopperOperand();
+    private final HopperLaunch launch = new HopperLaunch();
 
-    /** All that the choice for a dense product depends on. */
-    private record Shape(Gpu gpu, long tokens, long channels, long depth, boolean aVector, boolean bVector, DType a,
-            DType b, DType d) {}
+    TensorCoreGemm() {}
 
-    private TensorCoreGemm() {}
-
-    // ---------------------------------------------------------------------------------------------- what fits
-
-    /**
-     * {@return why the kernel does not take these operands, or empty}
-     *
-     * @param a {@code [tokens, K]}
-     * @param b for each group {@code [channels, K]}
-     * @param d {@code [tokens, channels]} of F32 or BF16
-     * @param epilogue what is done with the sums
-     */
-    static Optional<String> refusal(ScaledTensor a, List<ScaledTensor> b, Tensor d, Epilogue epilogue) {
-        ScaledTensor b0 = b.getFirst();
-        if (a.columns() == 0 || a.rows() == 0 || b0.rows() == 0) {
-            return Optional.of("nothing to multiply");
-        }
-        if (Math.max(Math.max(a.rows(), b0.rows()), a.columns()) > Integer.MAX_VALUE - 1024) {
-            return Optional.of("an extent is above 2^31 - 1025");
-        }
-        if (b.size() > HopperLaunch.MOST_GROUPS) {
-            return Optional.of("more than " + HopperLaunch.MOST_GROUPS + " groups");
-        }
-        String wrong = operand("A", a);
-        for (int g = 0; g < b.size() && wrong == null; g++) {
-            wrong = operand("B", b.get(g));
-        }
-        if (wrong == null && b.size() > 1) {
-            wrong = stacked(b);
-        }
-        if (wrong == null && d.stride(1) != 1 && d.dim(1) > 1) {
-            wrong = "D is not contiguous along its rows";
-        }
-        Tensor addend = epilogue.addend();
-        if (wrong == null && addend != null && addend.stride(1) != 1 && addend.dim(1) > 1) {
-            wrong = "the addend is not contiguous along its rows";
-        }
-        Tensor bias = epilogue.bias();
-        if (wrong == null && bias != null && bias.stride(0) != 1 && bias.dim(0) > 1) {
-            wrong = "the bias is not contiguous";
-        }
-        return Optional.ofNullable(wrong);
-    }
-
-    private static @Nullable String operand(String name, ScaledTensor t) {
-        Tensor codes = t.codes();
-        if (codes.stride(1) != 1 && codes.dim(1) > 1) {
-            return name + " is not contiguous along K";
-        }
-        if (codes.address() % 16 != 0
-                || codes.dim(0) > 1 && (codes.stride(0) % 16 != 0 || codes.stride(0) < codes.dim(1))) {
-            return name + "'s rows do not begin at multiples of 16 bytes";
-        }
-        Tensor scales = t.scales();
-        if (scales.dtype() != DType.F32) {
-            return name + "'s scales are " + scales.dtype();
-        }
-        if (vector(t) && (scales.address() % 16 != 0 || scales.dim(0) > 1 && scales.stride(0) != 1
-                || scales.dim(1) > 1 && (scales.stride(1) % 4 != 0 || scales.stride(1) < scales.dim(0)))) {
-            return name + "'s scales are not columns at multiples of 16 bytes";
-        }
-        if (!vector(t) && (scales.stride(1) > Integer.MAX_VALUE || scales.stride(1) < 0)) {
-            return name + "'s scales are too far apart";
-        }
-        return null;
-    }
-
-    private static @Nullable String stacked(List<ScaledTensor> b) {
-        ScaledTensor first = b.getFirst();
-        if (vector(first)) {
-            return "groups of B have scales of rows";
-        }
-        long codes = b.get(1).codes().address() - first.codes().address();
-        long scales = b.get(1).scales().address() - first.scales().address();
-        if (codes % 16 != 0 || codes <= 0 || codes >= 1L << 40 || scales % 4 != 0) {
-            return "the groups' B do not lie at equal distances";
-        }
-        for (int g = 0; g < b.size(); g++) {
-            ScaledTensor t = b.get(g);
-            if (t.codes().address() != first.codes().address() + g * codes
-                    || t.scales().address() != first.scales().address() + g * scales
-                    || t.codes().stride(0) != first.codes().stride(0) || t.format() != first.format()
-                    || !Arrays.equals(t.scales().strides(), first.scales().strides())
-                    || t.scaling().granularity() != first.scaling().granularity()) {
-                return "the groups' B do not lie at equal distances";
-            }
-        }
-        return null;
-    }
-
-    /** Whether there is a scale for each row; else one for each 128, or for all. */
-    private static boolean vector(ScaledTensor t) {
-        return t.scaling().granularity().blockRows() == 1;
-    }
-
-    // ---------------------------------------------------------------------------------------------- launches
+    // ---------------------------------------------------------------------------------------------- operations
 
     /** {@return whether the launcher has a Hopper GPU and this product was launched there} */
     static boolean launched(Launcher launcher, ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue) {
-        Optional<Gpu> gpu = launcher.hopper();
-        if (gpu.isEmpty() || refusal(a, List.of(b), d, epilogue).isPresent()) {
-            return false;
-        }
-        launcher.launch(dense(ARGUMENTS.get(), gpu.get(), a, b, d, epilogue));
-        return true;
+        Gpu gpu = launcher.hopper();
+        return gpu != null && MINE.get().dense(launcher, gpu, a, b, d, null, epilogue);
+    }
+
+    /** {@return whether the launcher has a Hopper GPU and this product with a quantised result was launched there} */
+    static boolean launched(Launcher launcher, ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue) {
+        Gpu gpu = launcher.hopper();
+        return gpu != null && MINE.get().dense(launcher, gpu, a, b, d.codes(), d, epilogue);
     }
 
     /** {@return whether the launcher has a Hopper GPU and these products were launched there} */
     static boolean launched(Launcher launcher, ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b,
             Tensor d) {
-        Optional<Gpu> gpu = launcher.hopper();
-        if (gpu.isEmpty() || Arrays.equals(begins, ends) || refusal(a, b, d, Epilogue.NONE).isPresent()) {
+        Gpu gpu = launcher.hopper();
+        return gpu != null && MINE.get().grouped(launcher, gpu, a, begins, ends, b, d);
+    }
+
+    /** {@return whether the launcher has a Hopper GPU and these products along K were launched there} */
+    static boolean launched(Launcher launcher, ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d,
+            @Nullable Tensor addend) {
+        Gpu gpu = launcher.hopper();
+        return gpu != null && MINE.get().alongK(launcher, gpu, a, b, offsets, d, addend);
+    }
+
+    /** {@return why the kernel does not take a product of these operands, or null} */
+    static @Nullable String refusal(ScaledTensor a, ScaledTensor b) {
+        if (a.columns() == 0 || a.rows() == 0 || b.rows() == 0) {
+            return "nothing to multiply";
+        }
+        if (Math.max(Math.max(a.rows(), b.rows()), a.columns()) > LARGEST) {
+            return "an extent is above 2^31 - 1025";
+        }
+        if (Math.max(a.scales().stride(1), b.scales().stride(1)) > LARGEST / 4 && a.columns() > 128) {
+            return "scales of neighbours along K are more than 2 GiB apart";
+        }
+        return null;
+    }
+
+    /** What launches of one call leave to each other is nobody else's until the last of them is launched. */
+    private boolean dense(Launcher launcher, Gpu gpu, ScaledTensor ta, ScaledTensor tb, Tensor d,
+            @Nullable ScaledTensor quantized, Epilogue epilogue) {
+        if (refusal(ta, tb) != null) {
             return false;
         }
-        launcher.launch(grouped(ARGUMENTS.get(), gpu.get(), a, begins, ends, b, d));
+        a.read(ta);
+        b.read(tb);
+        long bytes = a.stagedBytes() + b.stagedBytes();
+        if (bytes == 0) {
+            launchDense(launcher, gpu, d, quantized, epilogue);
+            return true;
+        }
+        synchronized (launcher.order()) {
+            long at = launcher.workspace(bytes);
+            if (at == 0) {
+                return false;
+            }
+            HopperOperand.stage(launcher, at, a, b);
+            launchDense(launcher, gpu, d, quantized, epilogue);
+        }
         return true;
     }
 
-    /** {@return what the model needs to know} */
-    static Work work(ScaledTensor a, ScaledTensor b, Tensor d, long[] rows) {
-        return new Work(rows, Math.toIntExact(b.rows()), Math.toIntExact(a.columns()), vector(a), vector(b),
-                a.format() == DType.F8_E5M2, b.format() == DType.F8_E5M2, d.dtype() == DType.F32);
-    }
-
-    /**
-     * {@return the launch of one product, by the variant that is predicted to be fastest}
-     *
-     * @param arguments where the arguments are written
-     */
-    static HopperLaunch dense(MemorySegment arguments, Gpu gpu, ScaledTensor a, ScaledTensor b, Tensor d,
+    private void launchDense(Launcher launcher, Gpu gpu, Tensor d, @Nullable ScaledTensor quantized,
             Epilogue epilogue) {
-        Shape shape = new Shape(gpu, a.rows(), b.rows(), a.columns(), vector(a), vector(b), a.format(), b.format(),
-                d.dtype());
-        Choice choice = CHOICES.get(shape);
-        if (choice == null) {
-            choice = HopperModel.choose(work(a, b, d, new long[] {a.rows()}), gpu);
-            CHOICES.put(shape, choice);
-        }
-        return prepare(arguments, choice, a, List.of(b), d, epilogue, null, null);
+        Out out = quantized != null ? Out.FP8 : d.dtype() == DType.F32 ? Out.F32 : Out.BF16;
+        Choice choice = HopperChoices.dense(gpu, a, b, a.columns, out, !plain(epilogue), true);
+        prepare(choice, choice.clusters(), a.columns, d, quantized, epilogue);
+        launcher.launch(launch);
     }
 
-    /**
-     * {@return the launch of a grouped product}
-     *
-     * @param arguments where the arguments are written
-     * @param begins the first token of each group
-     * @param ends one past the last
-     */
-    static HopperLaunch grouped(MemorySegment arguments, Gpu gpu, ScaledTensor a, long[] begins, long[] ends,
-            List<ScaledTensor> b, Tensor d) {
-        long[] rows = new long[begins.length];
-        for (int g = 0; g < rows.length; g++) {
-            rows[g] = ends[g] - begins[g];
-        }
-        Choice choice = HopperModel.choose(work(a, b.getFirst(), d, rows), gpu);
-        return prepare(arguments, choice, a, b, d, Epilogue.NONE, begins, ends);
+    private static boolean plain(Epilogue epilogue) {
+        return epilogue.addend() == null && epilogue.bias() == null && epilogue.activation() == Activation.IDENTITY;
     }
 
-    /** {@return the launch of a given variant} */
-    static HopperLaunch prepare(MemorySegment p, Choice choice, ScaledTensor a, List<ScaledTensor> groups, Tensor d,
-            Epilogue epilogue, long @Nullable [] begins, long @Nullable [] ends) {
-        HopperVariant v = choice.variant();
-        ScaledTensor b = groups.getFirst();
-        boolean alone = groups.size() == 1;
-        long codesApart = alone ? 0 : groups.get(1).codes().address() - b.codes().address();
-        long scalesApart = alone ? 0 : (groups.get(1).scales().address() - b.scales().address()) / 4;
-        HopperLaunch.Map mapA = codes(a, 1, 0, v.tokenTile(), v.share() == (v.swapped() ? Share.RIGHT : Share.LEFT));
-        HopperLaunch.Map mapB = codes(b, groups.size(), codesApart, v.channelTile(),
-                v.share() == (v.swapped() ? Share.LEFT : Share.RIGHT));
-        HopperLaunch.Map scalesA = vector(a) ? scales(a, v.tokenTile()) : null;
-        HopperLaunch.Map scalesB = vector(b) ? scales(b, v.channelTile()) : null;
-        long pitch = d.dim(0) > 1 ? d.stride(0) : d.dim(1);
-        boolean store = !v.outF32() && !v.swapped() && d.address() % 16 == 0 && pitch * 2 % 16 == 0
-                && pitch >= d.dim(1) && pitch * 2 < 1L << 40;
-        HopperLaunch.Map mapD = !store ? null : new HopperLaunch.Map(new Layout(Element.BF16,
-                new long[] {d.dim(1), d.dim(0)}, new long[] {pitch * 2}, new int[] {v.line(), 64},
-                v.line() == 64 ? Swizzle.B128 : v.line() == 32 ? Swizzle.B64 : Swizzle.B32, Promotion.B256, false),
-                d.address());
-
-        // Where only one operand has blocks, its scales are the first; where both have, left's are.
-        ScaledTensor first = vector(a) ? b : vector(b) || !v.swapped() ? a : b;
-        ScaledTensor second = first == a ? b : a;
-        int firstStep = 1;
-        int secondStep = 1;
-        if (!vector(first)) {
-            setLong(p, 16, first.scales().address());
-            setLong(p, 72, blockRow(first));
-            setLong(p, 80, first == b ? scalesApart : 0);
-            firstStep = step(first);
-        }
-        if (!vector(first) && !vector(second)) {
-            setLong(p, 24, second.scales().address());
-            setLong(p, 88, blockRow(second));
-            secondStep = step(second);
-        }
-        setLong(p, 32, d.address());
-        Tensor addend = epilogue.addend();
-        Tensor bias = epilogue.bias();
-        setLong(p, 40, addend == null ? 0 : addend.address());
-        setLong(p, 48, bias == null ? 0 : bias.address());
-        setLong(p, 56, pitch);
-        setLong(p, 64, addend == null ? 0 : addend.stride(0));
-        setInt(p, 96, Math.toIntExact(a.rows()));
-        setInt(p, 100, Math.toIntExact(b.rows()));
-        setInt(p, 104, Math.toIntExact(a.columns()));
-        setInt(p, 108, groups.size());
-        setInt(p, 112, choice.band());
-        setInt(p, 116, firstStep);
-        setInt(p, 120, secondStep);
-        setInt(p, 124, a.scaling().granularity() == Granularity.ROW ? 0 : 1);
-        setInt(p, 128, addend != null && addend.dtype() == DType.BF16 ? 1 : 0);
-        setInt(p, 132, bias != null && bias.dtype() == DType.BF16 ? 1 : 0);
-        setInt(p, 136, epilogue.activation() == Activation.SILU ? 1 : 0);
-        setInt(p, 140, store ? 1 : 0);
-        setInt(p, 144, d.address() % (4L * v.outBytes()) == 0 && pitch % 4 == 0 ? 1 : 0);
-        // Weights that are read once should not push out the tokens that every block reads.
-        boolean once = a.rows() <= v.tokenTile();
-        setInt(p, 148, v.swapped() && once ? 0 : 1);
-        setInt(p, 152, !v.swapped() && once ? 0 : 1);
-        setLong(p, 0, 0);
-        setLong(p, 8, 0);
-        setInt(p, 156, begins == null ? 0 : 1);
-        if (begins != null && ends != null) {
-            for (int g = 0; g < begins.length; g++) {
-                setInt(p, 160 + 4L * g, Math.toIntExact(begins[g]));
-                setInt(p, 160 + 4L * (HopperLaunch.MOST_GROUPS + g), Math.toIntExact(ends[g]));
+    private boolean grouped(Launcher launcher, Gpu gpu, ScaledTensor ta, long[] begins, long[] ends,
+            List<ScaledTensor> tb, Tensor d) {
+        long tokens = 0;
+        long used = 0;
+        for (int g = 0; g < begins.length; g++) {
+            tokens += ends[g] - begins[g];
+            used += ends[g] > begins[g] ? 1 : 0;
+            if (refusal(ta, tb.get(g)) != null) {
+                return false;
             }
         }
-        return v.swapped() ? new HopperLaunch(choice, Arrays.asList(mapB, mapA, scalesB, scalesA, mapD), p)
-                : new HopperLaunch(choice, Arrays.asList(mapA, mapB, scalesA, scalesB, mapD), p);
+        if (tokens == 0) {
+            return false;
+        }
+        a.read(ta);
+        boolean together = begins.length <= HopperLaunch.MOST_GROUPS && HopperOperand.stacked(tb);
+        long most = 0;
+        if (together) {
+            b.read(tb);
+            most = b.stagedBytes();
+        } else {
+            for (int g = 0; g < begins.length; g++) {
+                b.read(tb.get(g));
+                most = Math.max(most, b.stagedBytes());
+            }
+        }
+        long own = a.stagedBytes();
+        synchronized (launcher.order()) {
+            long at = own + most == 0 ? 0 : launcher.workspace(own + most);
+            if (own + most != 0 && at == 0) {
+                return false;
+            }
+            Out out = d.dtype() == DType.F32 ? Out.F32 : Out.BF16;
+            if (together) {
+                HopperOperand.stage(launcher, at, a, b);
+                launchGroups(launcher, gpu, tokens, used, begins, ends, 0, begins.length, d, out);
+                return true;
+            }
+            HopperOperand.stage(launcher, at, a, null);
+            for (int g = 0; g < begins.length; g++) {
+                if (ends[g] > begins[g]) {
+                    b.read(tb.get(g));
+                    HopperOperand.stage(launcher, at + own, b, null);
+                    launchGroups(launcher, gpu, ends[g] - begins[g], 1, begins, ends, g, g + 1, d, out);
+                }
+            }
+        }
+        return true;
     }
 
-    /** Floats from a row of blocks to the next; 0 where one scale is for all. */
-    private static long blockRow(ScaledTensor t) {
-        return t.scaling().granularity() == Granularity.TENSOR ? 0 : t.scales().stride(0);
+    private void launchGroups(Launcher launcher, Gpu gpu, long tokens, long used, long[] begins, long[] ends, int from,
+            int to, Tensor d, Out out) {
+        Choice choice = HopperChoices.grouped(gpu, tokens, used, a, b, out);
+        HopperVariant v = choice.variant();
+        long tiles = 0;
+        for (int g = from; g < to; g++) {
+            tiles += Math.ceilDiv(ends[g] - begins[g], (long) v.tokenSpan())
+                    * Math.ceilDiv(b.rows, (long) v.channelSpan());
+        }
+        prepare(choice, HopperModel.clusters(v, choice.parts(), tiles, gpu), a.columns, d, null, Epilogue.NONE);
+        table(begins, ends, from, to);
+        launcher.launch(launch);
     }
 
-    private static int step(ScaledTensor t) {
-        return t.scaling().granularity() == Granularity.TENSOR ? 0 : (int) t.scales().stride(1);
+    /** Writes where groups begin and end. */
+    void table(long[] begins, long[] ends, int from, int to) {
+        MemorySegment p = launch.arguments;
+        setInt(p, 220, 1);
+        for (int g = from; g < to; g++) {
+            setInt(p, HopperLaunch.TABLE + 4L * (g - from), Math.toIntExact(begins[g]));
+            setInt(p, HopperLaunch.TABLE + 4L * (HopperLaunch.MOST_GROUPS + g - from), Math.toIntExact(ends[g]));
+        }
     }
 
-    private static HopperLaunch.Map codes(ScaledTensor t, int groups, long apart, int tile, boolean shared) {
-        // A single row may have any stride, and a single group any distance.
-        long pitch = t.rows() > 1 ? t.codes().stride(0) : (t.columns() + 15) / 16 * 16;
-        return new HopperLaunch.Map(new Layout(Element.U8, new long[] {t.columns(), t.rows(), groups},
-                new long[] {pitch, groups > 1 ? apart : pitch * t.rows()},
-                new int[] {DEPTH, shared ? tile / 2 : tile, 1},
-                Swizzle.B128, Promotion.B256, false), t.codes().address());
+    private boolean alongK(Launcher launcher, Gpu gpu, ScaledTensor ta, ScaledTensor tb, long[] offsets, Tensor d,
+            @Nullable Tensor addend) {
+        if (refusal(ta, tb) != null) {
+            return false;
+        }
+        a.read(ta);
+        b.read(tb);
+        long bytes = a.stagedBytes() + b.stagedBytes();
+        Tensor one = d.slice(0, 0, 1).reshape(d.dim(1), d.dim(2));
+        Tensor oneAddend = addend == null ? null : addend.slice(0, 0, 1).reshape(addend.dim(1), addend.dim(2));
+        Epilogue epilogue = new Epilogue(oneAddend, null, Activation.IDENTITY);
+        synchronized (launcher.order()) {
+            long at = bytes == 0 ? 0 : launcher.workspace(bytes);
+            if (bytes != 0 && at == 0) {
+                return false;
+            }
+            HopperOperand.stage(launcher, at, a, b);
+            long codesA = a.codes;
+            long codesB = b.codes;
+            long scalesA = a.scales;
+            long scalesB = b.scales;
+            for (int g = 0; g < offsets.length - 1; g++) {
+                long depth = offsets[g + 1] - offsets[g];
+                // A group of no columns may begin anywhere, where no map can; it reads nothing.
+                long k = depth == 0 ? 0 : offsets[g];
+                a.codes = codesA + k;
+                b.codes = codesB + k;
+                a.scales = scalesA + k / HopperVariant.DEPTH * a.scalePitch * 4;
+                b.scales = scalesB + k / HopperVariant.DEPTH * b.scalePitch * 4;
+                Choice choice = HopperChoices.dense(gpu, a, b, Math.max(1, depth), Out.F32, addend != null, false);
+                prepare(choice, choice.clusters(), depth, one, null, epilogue);
+                setLong(launch.arguments, 32, d.address() + g * d.stride(0) * d.dtype().byteSize());
+                if (addend != null) {
+                    setLong(launch.arguments, 48,
+                            addend.address() + g * addend.stride(0) * addend.dtype().byteSize());
+                }
+                launcher.launch(launch);
+            }
+        }
+        return true;
     }
 
-    private static HopperLaunch.Map scales(ScaledTensor t, int tile) {
-        Tensor s = t.scales();
-        long pitch = s.dim(1) > 1 ? s.stride(1) : (s.dim(0) + 3) / 4 * 4;
-        return new HopperLaunch.Map(new Layout(Element.F32, new long[] {s.dim(0), s.dim(1)}, new long[] {pitch * 4},
-                new int[] {tile, 1}, Swizzle.NONE, Promotion.B256, false), s.address());
+    // ---------------------------------------------------------------------------------------------- a launch
+
+    /** {@return what the model needs to know} */
+    static Work work(HopperOperand a, HopperOperand b, long[] rows, long depth, Out out, boolean epilogue) {
+        return new Work(rows, Math.toIntExact(b.rows), Math.toIntExact(depth), a.vector, b.vector,
+                a.format == DType.F8_E5M2, b.format == DType.F8_E5M2, out, epilogue);
+    }
+
+    /** {@return A, for tests that choose a variant} */
+    HopperOperand a() {
+        return a;
+    }
+
+    /** {@return B} */
+    HopperOperand b() {
+        return b;
+    }
+
+    /**
+     * {@return the launch of a variant on both operands}
+     *
+     * @param choice the variant and its parts of K
+     * @param clusters how many to launch
+     * @param depth K
+     * @param d {@code [tokens, channels]}, codes if the result is quantised
+     * @param quantized the same with its scales, or null
+     * @param epilogue what is done with the sums
+     */
+    HopperLaunch prepare(Choice choice, int clusters, long depth, Tensor d, @Nullable ScaledTensor quantized,
+            Epilogue epilogue) {
+        HopperVariant v = choice.variant();
+        MemorySegment p = launch.arguments;
+        launch.begin(v, clusters * choice.clusterBlocks(), choice.clusterBlocks());
+        int left = v.swapped() ? 1 : 0;
+        codes(left, a, depth, v.tokenTile(), v.share() == (v.swapped() ? Share.RIGHT : Share.LEFT));
+        codes(1 - left, b, depth, v.channelTile(), v.share() == (v.swapped() ? Share.LEFT : Share.RIGHT));
+        scales(2 + left, a, depth, v.tokenTile());
+        scales(3 - left, b, depth, v.channelTile());
+        result(v, d, quantized);
+
+        // Where only one operand has blocks, its scales are the first; where both have, left's are.
+        HopperOperand first = a.vector ? b : b.vector || !v.swapped() ? a : b;
+        HopperOperand second = first == a ? b : a;
+        if (!first.vector) {
+            setLong(p, 16, first.scales);
+            setLong(p, 120, first.scaleRow);
+            setLong(p, 128, first.scalesApart);
+            setInt(p, 144, (int) first.scaleStep);
+            setInt(p, 156, first.e8m0 ? 1 : 0);
+        }
+        if (!first.vector && !second.vector) {
+            setLong(p, 24, second.scales);
+            setLong(p, 136, second.scaleRow);
+            setInt(p, 148, (int) second.scaleStep);
+            setInt(p, 160, second.e8m0 ? 1 : 0);
+        }
+        Tensor addend = epilogue.addend();
+        Tensor bias = epilogue.bias();
+        setLong(p, 0, 0);
+        setLong(p, 8, 0);
+        setLong(p, 48, addend == null ? 0 : addend.address());
+        setLong(p, 56, bias == null ? 0 : bias.address());
+        setLong(p, 96, addend == null ? 0 : addend.stride(0));
+        setLong(p, 104, addend == null ? 0 : addend.stride(1));
+        setLong(p, 112, bias == null ? 0 : bias.stride(0));
+        setInt(p, 152, a.everyBlock ? 1 : 0);
+        setInt(p, 164, (int) a.rows);
+        setInt(p, 168, (int) b.rows);
+        setInt(p, 172, (int) depth);
+        setInt(p, 176, b.groups);
+        setInt(p, 180, choice.band());
+        setInt(p, 184, addend != null && addend.dtype() == DType.BF16 ? 1 : 0);
+        setInt(p, 188, bias != null && bias.dtype() == DType.BF16 ? 1 : 0);
+        setInt(p, 192, epilogue.activation() == Activation.SILU ? 1 : 0);
+        // Weights that are read once should not push out the tokens that every block reads.
+        boolean once = a.rows <= v.tokenTile();
+        setInt(p, 212, v.swapped() && once ? 0 : 1);
+        setInt(p, 216, !v.swapped() && once ? 0 : 1);
+        setInt(p, 220, 0);
+        return launch;
+    }
+
+    private void result(HopperVariant v, Tensor d, @Nullable ScaledTensor quantized) {
+        MemorySegment p = launch.arguments;
+        long pitch = d.dim(0) > 1 ? d.stride(0) : d.dim(1);
+        long step = d.dim(1) > 1 ? d.stride(1) : 1;
+        boolean store = v.out() == Out.BF16 && !v.swapped() && step == 1 && d.address() % 16 == 0 && pitch * 2 % 16 == 0
+                && pitch >= d.dim(1) && pitch * 2 < 1L << 40;
+        if (store) {
+            launch.matrix(4, d.address(), Element.BF16, d.dim(1), d.dim(0), pitch * 2, v.line(), 64,
+                    v.line() == 64 ? Swizzle.B128 : v.line() == 32 ? Swizzle.B64 : Swizzle.B32);
+        }
+        int wide = v.out() == Out.FP8 ? 8 : 4;
+        setLong(p, 32, d.address());
+        setLong(p, 64, pitch);
+        setLong(p, 72, step);
+        setInt(p, 204, store ? 1 : 0);
+        setInt(p, 208, step == 1 && d.address() % ((long) wide * v.outBytes()) == 0 && pitch % wide == 0 ? 1 : 0);
+        if (quantized != null) {
+            setLong(p, 40, quantized.scales().address());
+            setLong(p, 80, quantized.scales().stride(0));
+            setLong(p, 88, quantized.scales().stride(1));
+            setInt(p, 196, quantized.format() == DType.F8_E5M2 ? 1 : 0);
+            setInt(p, 200, quantized.scaling().format().ordinal());
+        }
+    }
+
+    private void codes(int map, HopperOperand o, long depth, int tile, boolean shared) {
+        // A map of nothing there can't be; nothing is read through it.
+        launch.codes(map, o.codes, Math.max(1, depth), o.rows, o.groups, o.pitch,
+                o.groups > 1 ? o.apart : o.pitch * o.rows, shared ? tile / 2 : tile);
+    }
+
+    private void scales(int map, HopperOperand o, long depth, int tile) {
+        if (o.vector) {
+            long blocks = o.everyBlock ? Math.max(1, Math.ceilDiv(depth, (long) HopperVariant.DEPTH)) : 1;
+            launch.matrix(map, o.scales, Element.F32, o.rows, blocks, o.scalePitch * 4, tile, 1, Swizzle.NONE);
+        }
     }
 
     private static void setLong(MemorySegment p, long at, long value) {

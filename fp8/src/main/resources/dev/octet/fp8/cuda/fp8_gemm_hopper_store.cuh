@@ -4,20 +4,21 @@ OCTET_DEVICE float bf16_at(const void* p, long long index) {
     return bits_to_float((unsigned) ((const unsigned short*) p)[index] << 16);
 }
 
-// activation(sum + addend + bias), in FP32.
-OCTET_DEVICE float finish(const GemmArguments& arguments, float x, int token, int channel) {
-    if (arguments.addend) {
-        long long at = token * arguments.addendStride + channel;
-        x += arguments.addendBf16 ? bf16_at(arguments.addend, at) : ((const float*) arguments.addend)[at];
-    }
-    if (arguments.bias) {
-        x += arguments.biasBf16 ? bf16_at(arguments.bias, channel) : ((const float*) arguments.bias)[channel];
-    }
-    return arguments.silu ? x / (1.0f + expf(-x)) : x;
+// activation(sum + addend + bias), in FP32, is made in three steps: one after the other for all of a thread's sums, so
+// that the code of each is small.
+
+OCTET_DEVICE float addend_at(const GemmArguments& arguments, int token, int channel) {
+    long long at = token * arguments.addendRow + channel * arguments.addendColumn;
+    return arguments.addendBf16 ? bf16_at(arguments.addend, at) : ((const float*) arguments.addend)[at];
 }
 
-OCTET_DEVICE bool has_epilogue(const GemmArguments& arguments) {
-    return arguments.addend || arguments.bias || arguments.silu;
+OCTET_DEVICE float bias_at(const GemmArguments& arguments, int channel) {
+    long long at = channel * arguments.biasStep;
+    return arguments.biasBf16 ? bf16_at(arguments.bias, at) : ((const float*) arguments.bias)[at];
+}
+
+OCTET_DEVICE float silu(float x) {
+    return x / (1.0f + expf(-x));
 }
 
 OCTET_DEVICE void store_one(const GemmArguments& arguments, long long at, float x) {
@@ -28,23 +29,134 @@ OCTET_DEVICE void store_one(const GemmArguments& arguments, long long at, float 
     }
 }
 
-/** Left is A: results leave as they lie in registers, through shared memory and TMA or, if that can't be, at once. */
-OCTET_DEVICE void store_upright(const GemmArguments& arguments, unsigned shared, const TensorMap* d, const Place& place,
-        const Tile& tile, float (&total)[SLABS][COLS / 2]) {
-    if (has_epilogue(arguments)) {
+#if OCTET_OUT_FP8
+// The scale of 128 channels of a token, whose largest magnitude has these bits: fp8's recipe.
+OCTET_DEVICE float fresh_scale(const GemmArguments& arguments, unsigned largest, int token, int channel, bool writes) {
+    float scale = scale_of(largest, arguments.dE5m2 ? 57344.0f : 448.0f, arguments.dScaleFormat);
+    if (writes) {
+        store_scale((u8*) arguments.dScales, token * arguments.dScaleRow + channel / 128 * arguments.dScaleColumn,
+                arguments.dScaleFormat, scale);
+    }
+    return scale;
+}
+
+OCTET_DEVICE unsigned larger(unsigned a, unsigned b) {
+    return a > b ? a : b;
+}
+
+OCTET_DEVICE void store_codes(const GemmArguments& arguments, unsigned word, int token, int channel) {
+    u8* to = (u8*) arguments.d + token * arguments.dRow;
 #pragma unroll
-        for (int slab = 0; slab < SLABS; slab++) {
-            int token = tile.token + place.row(slab);
+    for (int j = 0; j < 4; j++) {
+        if (channel + j < arguments.channels) {
+            to[(channel + j) * arguments.dColumn] = (u8) (word >> 8 * j);
+        }
+    }
+}
+
+/**
+ * Left is A, and D is FP8. Four lanes have the 128 channels of a token, each pairs of neighbours, 8 channels apart: they
+ * find the largest magnitude by two shuffles, and by two more for each 32 channels every lane gets 8 neighbours.
+ */
+OCTET_DEVICE void store_quantized(const GemmArguments& arguments, const Place& place, const Tile& tile,
+        float (&total)[SLABS][COLS / 2]) {
+    Codec codes = codec(arguments.dE5m2 ? E5M2 : E4M3, true);
+    int quad = place.lane & 3;
+#pragma unroll
+    for (int slab = 0; slab < SLABS; slab++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int token = tile.token + place.row(slab) + half * 8;
+            float* x = total[slab] + half * 2; // columns 8 j + 2 quad and the next are x[4 j] and x[4 j + 1]
+            unsigned largest = 0;
+#pragma unroll
+            for (int i = 0; i < COLS / 2; i += 4) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    bool inside = tile.channel + place.column(i) + e < arguments.channels;
+                    largest = larger(largest, inside ? float_to_bits(x[i + e]) & MAGNITUDE : 0);
+                }
+            }
+            largest = larger(largest, shuffle_bits(largest, place.lane ^ 1));
+            largest = larger(largest, shuffle_bits(largest, place.lane ^ 2));
+            bool inside = token < tile.tokenEnd;
+            float factor = __fdiv_rn(1.0f, fresh_scale(arguments, largest, token, tile.channel, inside && quad == 0));
+#pragma unroll
+            for (int i = 0; i < COLS / 2; i += 16) {
+                unsigned first = encode_quantized4(codes, __fmul_rn(x[i], factor), __fmul_rn(x[i + 1], factor),
+                        __fmul_rn(x[i + 4], factor), __fmul_rn(x[i + 5], factor));
+                unsigned second = encode_quantized4(codes, __fmul_rn(x[i + 8], factor), __fmul_rn(x[i + 9], factor),
+                        __fmul_rn(x[i + 12], factor), __fmul_rn(x[i + 13], factor));
+                // Pairs 0 and 1 are in the first word, 2 and 3 in the second; lane q of the four is to have pair q of all.
+                unsigned kept = quad < 2 ? first : second;
+                unsigned got = shuffle_bits(quad < 2 ? second : first, place.lane ^ 2);
+                unsigned low = quad < 2 ? kept : got;  // of lane quad % 2, then of the one 2 further on
+                unsigned high = quad < 2 ? got : kept;
+                unsigned even = low & 0xffffu | high << 16;
+                unsigned odd = low >> 16 | high & 0xffff0000u;
+                kept = quad & 1 ? odd : even;
+                got = shuffle_bits(quad & 1 ? even : odd, place.lane ^ 1);
+                low = quad & 1 ? got : kept;
+                high = quad & 1 ? kept : got;
+                unsigned words[2] = {low & 0xffffu | high << 16, low >> 16 | high & 0xffff0000u};
+                int channel = tile.channel + i * 2 + quad * 8;
+                if (inside && arguments.alignedOutput && channel + 8 <= arguments.channels) {
+                    *(uint2*) ((u8*) arguments.d + token * arguments.dRow + channel) = make_uint2(words[0], words[1]);
+                } else if (inside) {
+                    store_codes(arguments, words[0], token, channel);
+                    store_codes(arguments, words[1], token, channel + 4);
+                }
+            }
+        }
+    }
+}
+#endif
+
+#if OCTET_EPILOGUE
+OCTET_DEVICE void finish(const GemmArguments& arguments, const Place& place, const Tile& tile,
+        float (&total)[SLABS][COLS / 2]) {
+#pragma unroll
+    for (int slab = 0; slab < SLABS; slab++) {
+        int token = tile.token + place.row(slab);
+        if (arguments.addend) {
 #pragma unroll
             for (int i = 0; i < COLS / 2; i++) {
                 int t = token + ((i >> 1) & 1) * 8;
                 int c = tile.channel + place.column(i) + (i & 1);
                 if (t < tile.tokenEnd && c < arguments.channels) {
-                    total[slab][i] = finish(arguments, total[slab][i], t, c);
+                    total[slab][i] += addend_at(arguments, t, c);
                 }
             }
         }
+        if (arguments.bias) {
+#pragma unroll
+            for (int j = 0; j < COLS / 4; j++) {
+                int i = (j >> 1) * 4 + (j & 1);
+                int c = tile.channel + place.column(i) + (i & 1);
+                float bias = c < arguments.channels ? bias_at(arguments, c) : 0.0f;
+                total[slab][i] += bias;
+                total[slab][i + 2] += bias;
+            }
+        }
+        if (arguments.silu) {
+#pragma unroll
+            for (int i = 0; i < COLS / 2; i++) {
+                total[slab][i] = silu(total[slab][i]);
+            }
+        }
     }
+}
+#endif
+
+/** Left is A: results leave as they lie in registers, through shared memory and TMA or, if that can't be, at once. */
+OCTET_DEVICE void store_upright(const GemmArguments& arguments, unsigned shared, const TensorMap* d, const Place& place,
+        const Tile& tile, float (&total)[SLABS][COLS / 2]) {
+#if OCTET_EPILOGUE
+    finish(arguments, place, tile, total);
+#endif
+#if OCTET_OUT_FP8
+    store_quantized(arguments, place, tile, total);
+#else
     // TMA cuts off at the ends of D, but not where the next group's tokens begin.
     bool whole = tile.token + ROWS <= tile.tokenEnd || tile.tokenEnd == arguments.tokens;
     if (!OCTET_OUT_F32 && arguments.tmaStore && whole) {
@@ -95,7 +207,7 @@ OCTET_DEVICE void store_upright(const GemmArguments& arguments, unsigned shared,
             if (t >= tile.tokenEnd || c >= arguments.channels) {
                 continue;
             }
-            long long at = t * arguments.ldd + c;
+            long long at = t * arguments.dRow + c * arguments.dColumn;
             if (arguments.alignedOutput && c + 1 < arguments.channels) {
                 if (OCTET_OUT_F32) {
                     *(float2*) ((float*) arguments.d + at) = make_float2(total[slab][i], total[slab][i + 1]);
@@ -105,11 +217,12 @@ OCTET_DEVICE void store_upright(const GemmArguments& arguments, unsigned shared,
             } else {
                 store_one(arguments, at, total[slab][i]);
                 if (c + 1 < arguments.channels) {
-                    store_one(arguments, at + 1, total[slab][i + 1]);
+                    store_one(arguments, at + arguments.dColumn, total[slab][i + 1]);
                 }
             }
         }
     }
+#endif
 }
 
 /**
@@ -145,7 +258,8 @@ OCTET_DEVICE void store_staged(const GemmArguments& arguments, unsigned shared, 
     for (int i = from + (int) thread_index() - 128; i < to; i += 256) {
         int token = tile.token + i / QUADS;
         int channel = tile.channel + i % QUADS * 4;
-        if (token >= tile.tokenEnd || channel >= arguments.channels) {
+        // All lanes of a warp have the same token, and a scale of D wants them all.
+        if (token >= tile.tokenEnd || !OCTET_OUT_FP8 && channel >= arguments.channels) {
             continue;
         }
         unsigned at = out + (i / QUADS * PITCH + i % QUADS * 4) * 4;
@@ -159,15 +273,36 @@ OCTET_DEVICE void store_staged(const GemmArguments& arguments, unsigned shared, 
             }
         }
         int count = arguments.channels - channel < 4 ? arguments.channels - channel : 4;
-        if (has_epilogue(arguments)) {
+#if OCTET_EPILOGUE
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                if (j < count) {
-                    x[j] = finish(arguments, x[j], token, channel + j);
-                }
+        for (int j = 0; j < 4; j++) {
+            if (j < count) {
+                x[j] += arguments.addend ? addend_at(arguments, token, channel + j) : 0.0f;
+                x[j] += arguments.bias ? bias_at(arguments, channel + j) : 0.0f;
+                x[j] = arguments.silu ? silu(x[j]) : x[j];
             }
         }
-        long long target = token * arguments.ldd + channel;
+#endif
+#if OCTET_OUT_FP8
+        unsigned largest = 0;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            largest = larger(largest, j < count ? float_to_bits(x[j]) & MAGNITUDE : 0);
+        }
+#pragma unroll
+        for (int lane = 1; lane < 32; lane *= 2) {
+            largest = larger(largest, shuffle_bits(largest, place.lane ^ lane));
+        }
+        float factor = __fdiv_rn(1.0f, fresh_scale(arguments, largest, token, tile.channel, place.lane == 0));
+        unsigned word = encode_quantized4(codec(arguments.dE5m2 ? E5M2 : E4M3, true), __fmul_rn(x[0], factor),
+                __fmul_rn(x[1], factor), __fmul_rn(x[2], factor), __fmul_rn(x[3], factor));
+        if (count == 4 && arguments.alignedOutput) {
+            *(unsigned*) ((u8*) arguments.d + token * arguments.dRow + channel) = word;
+        } else {
+            store_codes(arguments, word, token, channel);
+        }
+#else
+        long long target = token * arguments.dRow + channel * arguments.dColumn;
         if (count == 4 && arguments.alignedOutput) {
             if (OCTET_OUT_F32) {
                 *(float4*) ((float*) arguments.d + target) = make_float4(x[0], x[1], x[2], x[3]);
@@ -179,9 +314,10 @@ OCTET_DEVICE void store_staged(const GemmArguments& arguments, unsigned shared, 
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 if (j < count) {
-                    store_one(arguments, target + j, x[j]);
+                    store_one(arguments, target + j * arguments.dColumn, x[j]);
                 }
             }
         }
+#endif
     }
 }

@@ -70,6 +70,14 @@ OCTET_DEVICE float load_constant(const float* p) {
     return __ldg(p);
 }
 
+OCTET_DEVICE unsigned load_constant_byte(const void* p) {
+    return __ldg((const unsigned char*) p);
+}
+
+OCTET_DEVICE unsigned shuffle_bits(unsigned v, int lane) {
+    return __shfl_sync(0xffffffffu, v, lane);
+}
+
 OCTET_DEVICE float shuffle(float v, int lane) {
     return __shfl_sync(0xffffffffu, v, lane);
 }
@@ -89,6 +97,10 @@ OCTET_DEVICE unsigned pack_bf16(float low, float high) {
     unsigned r;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
     return r;
+}
+
+OCTET_DEVICE unsigned float_to_bits(float v) {
+    return __float_as_uint(v);
 }
 
 OCTET_DEVICE float bits_to_float(unsigned bits) {

@@ -69,17 +69,16 @@ final class HopperEmulation {
      * @throws IllegalStateException if something went wrong that a GPU might not have noticed; the message says what
      */
     static synchronized void run(HopperLaunch launch, Timing timing, int seed) {
-        HopperVariant v = launch.choice().variant();
+        HopperVariant v = launch.variant();
         HopperEmulation e = of(v);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = arena.allocate(ERROR_BYTES);
             MemorySegment maps = arena.allocate((long) HopperLaunch.MAPS * TensorMap.BYTES, 64);
             for (int i = 0; i < HopperLaunch.MAPS; i++) {
-                HopperLaunch.Map map = launch.maps().get(i);
-                if (map == null) {
+                TensorMap.Layout l = launch.layout(i);
+                if (l == null) {
                     continue;
                 }
-                TensorMap.Layout l = map.layout();
                 int swizzle = switch (l.swizzle()) {
                     case NONE -> 0;
                     case B32 -> 32;
@@ -88,14 +87,14 @@ final class HopperEmulation {
                 };
                 MemorySegment strides = arena.allocateFrom(ValueLayout.JAVA_LONG, Arrays.copyOf(l.strides(), 4));
                 int failed = (int) e.encode.invokeExact(maps.asSlice((long) i * TensorMap.BYTES), l.element().bytes(),
-                        l.dims().length, map.address(), arena.allocateFrom(ValueLayout.JAVA_LONG, l.dims()), strides,
+                        l.dims().length, launch.address(i), arena.allocateFrom(ValueLayout.JAVA_LONG, l.dims()), strides,
                         arena.allocateFrom(ValueLayout.JAVA_INT, l.box()), swizzle, error, (long) ERROR_BYTES);
                 if (failed != 0) {
                     throw new IllegalStateException("map " + i + ", " + l + ": " + error.getString(0));
                 }
             }
-            int failed = (int) e.launch.invokeExact(maps, launch.arguments(), launch.arguments().byteSize(),
-                    launch.choice().grid(), launch.choice().clusterBlocks(), v.sharedBytes(), timing.ordinal(), seed,
+            int failed = (int) e.launch.invokeExact(maps, launch.arguments, launch.arguments.byteSize(),
+                    launch.grid(), launch.cluster(), v.sharedBytes(), timing.ordinal(), seed,
                     error, (long) ERROR_BYTES);
             if (failed != 0) {
                 throw new IllegalStateException(v + ", " + timing + ", seed " + seed + ": " + error.getString(0));

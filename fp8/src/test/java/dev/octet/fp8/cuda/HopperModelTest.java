@@ -74,7 +74,7 @@ class HopperModelTest {
     void groupsWithoutTokensCostNothing() {
         long[] rows = new long[256];
         rows[3] = 100;
-        Work w = new Work(rows, 4096, 7168, true, false, false, false, false);
+        Work w = new Work(rows, 4096, 7168, true, false, false, false, HopperVariant.Out.BF16, false);
         assertEquals(HopperModel.tiles(HopperModel.choose(w, Gpu.H200).variant(), w),
                 HopperModel.tiles(HopperModel.choose(w, Gpu.H200).variant(), Work.dense(100, 4096, 7168)));
         assertEquals(1.0 * 100 * 7168 * (1 + 1 / 32.0) + 4096.0 * 7168 + 100 * 4096 * 2, w.bytes());

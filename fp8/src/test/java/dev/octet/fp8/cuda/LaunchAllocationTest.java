@@ -15,6 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
 /** What preparing a launch leaves to the collector, and how many launches an operation is. */
@@ -27,6 +28,23 @@ class LaunchAllocationTest {
     private static final class Counter implements Launcher {
         private final List<String> launched = new ArrayList<>();
         private boolean counting;
+        private HopperModel.@Nullable Gpu gpu;
+        private int hopper;
+
+        @Override
+        public HopperModel.@Nullable Gpu hopper() {
+            return gpu;
+        }
+
+        @Override
+        public void launch(HopperLaunch launch) {
+            hopper++;
+        }
+
+        @Override
+        public long workspace(long bytes) {
+            return 1 << 20;
+        }
 
         @Override
         public void launch(Fp8Kernel kernel, long blocks, MemorySegment parameters) {
@@ -43,6 +61,10 @@ class LaunchAllocationTest {
     }
 
     private static void assertFrugal(String what, Runnable call) {
+        assertFrugal(what, BYTES, call);
+    }
+
+    private static void assertFrugal(String what, long most, Runnable call) {
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         for (int i = 0; i < CALLS; i++) {
             call.run();
@@ -52,7 +74,7 @@ class LaunchAllocationTest {
             call.run();
         }
         long bytes = (threads.getCurrentThreadAllocatedBytes() - before) / CALLS;
-        assertTrue(bytes <= BYTES, what + " allocates " + bytes + " bytes a call");
+        assertTrue(bytes <= most, what + " allocates " + bytes + " bytes a call");
     }
 
     @Test
@@ -67,6 +89,27 @@ class LaunchAllocationTest {
             assertFrugal("gemm", () -> CudaGemm.gemm(counter, a, b, d, Epilogue.NONE));
             assertFrugal("cast", () -> CudaCast.cast(counter, x, a.codes(), Overflow.SATURATE));
         }
+    }
+
+    @Test
+    void hopperLaunchesAllocateNothing() {
+        Counter counter = new Counter();
+        counter.gpu = HopperModel.Gpu.H200;
+        long[] begins = {0, 20, 20};
+        long[] ends = {20, 20, 64};
+        try (ScaledTensor a = ScaledTensor.allocate(DType.F8_E4M3, 64, 256, Scaling.ACTIVATION);
+                ScaledTensor b = ScaledTensor.allocate(DType.F8_E4M3, 256, 256, Scaling.WEIGHT);
+                ScaledTensor all = ScaledTensor.allocate(DType.F8_E4M3, 768, 256, Scaling.WEIGHT);
+                ScaledTensor q = ScaledTensor.allocate(DType.F8_E4M3, 64, 256, Scaling.ACTIVATION);
+                Tensor d = Tensor.allocate(DType.BF16, Shape.of(64, 256))) {
+            ScaledTensor w = b.transpose();
+            List<ScaledTensor> groups = all.split(3);
+            assertFrugal("gemm", 0, () -> CudaGemm.gemm(counter, a, b, d, Epilogue.NONE));
+            assertFrugal("gemm of transposed weights", 0, () -> CudaGemm.gemm(counter, a, w, d, Epilogue.NONE));
+            assertFrugal("gemm with an FP8 result", 0, () -> CudaGemm.gemm(counter, a, b, q, Epilogue.NONE));
+            assertFrugal("groups", 0, () -> CudaGemm.grouped(counter, a, begins, ends, groups, d));
+        }
+        assertEquals(4 * 2 * CALLS, counter.hopper);
     }
 
     @Test

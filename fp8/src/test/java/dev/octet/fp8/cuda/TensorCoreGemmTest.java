@@ -1,6 +1,8 @@
 package dev.octet.fp8.cuda;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
@@ -18,11 +20,12 @@ import dev.octet.fp8.Scaling;
 import dev.octet.fp8.cuda.HopperModel.Choice;
 import dev.octet.fp8.cuda.HopperModel.Gpu;
 import dev.octet.fp8.cuda.HopperModel.Work;
+import dev.octet.fp8.cuda.HopperVariant.Out;
 import dev.octet.fp8.cuda.HopperVariant.Share;
 import dev.octet.fp8.reference.ExactResult;
 import dev.octet.fp8.reference.ReferenceGemm;
-import java.lang.foreign.Arena;
-import java.util.ArrayList;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Assumptions;
@@ -35,7 +38,7 @@ import org.junit.jupiter.api.Test;
  */
 class TensorCoreGemmTest {
     /** Few, so that blocks have several tiles. */
-    private static final Gpu SMALL = Gpu.H200.withMultiprocessors(6);
+    private static final Gpu SMALL = EmulatedLauncher.SMALL;
 
     private final SplittableRandom random = new SplittableRandom(20250226);
 
@@ -120,29 +123,34 @@ class TensorCoreGemmTest {
     private static HopperVariant variant(Work w, int rows, int cols, boolean swapped, Share share, boolean overlap) {
         return new HopperVariant(rows, cols, swapped, share, false, overlap, swapped ? w.bVector() : w.aVector(),
                 swapped ? w.aVector() : w.bVector(), swapped ? w.bE5m2() : w.aE5m2(), swapped ? w.aE5m2() : w.bE5m2(),
-                w.outF32());
+                w.out(), w.epilogue());
     }
 
     private void dense(Choice choice, ScaledTensor a, ScaledTensor b, Output out, Epilogue epilogue) {
         float[] addend = epilogue.addend() == null ? null : epilogue.addend().toFloatArray();
-        try (Arena arena = Arena.ofConfined()) {
-            int seed = 3;
-            for (HopperEmulation.Timing timing : HopperEmulation.Timing.values()) {
-                if (epilogue.addend() == out.d && timing != HopperEmulation.Timing.LAZY) {
-                    continue; // it accumulates
-                }
-                HopperLaunch launch = TensorCoreGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a,
-                        List.of(b), out.d, epilogue, null, null);
-                HopperEmulation.run(launch, timing, seed++);
-                check(a, b, out.d, 0, epilogue, addend, choice.variant() + ", " + timing);
-                out.untouched(new long[] {0}, new long[] {a.rows()});
+        int seed = 3;
+        for (HopperEmulation.Timing timing : HopperEmulation.Timing.values()) {
+            if (epilogue.addend() == out.d && timing != HopperEmulation.Timing.LAZY) {
+                continue; // it accumulates
             }
+            TensorCoreGemm gemm = new TensorCoreGemm();
+            gemm.a().read(a);
+            gemm.b().read(b);
+            assertEquals(0, gemm.a().stagedBytes() + gemm.b().stagedBytes());
+            HopperLaunch launch = gemm.prepare(choice, choice.clusters(), a.columns(), out.d, null, epilogue);
+            HopperEmulation.run(launch, timing, seed++);
+            check(a, b, out.d, 0, epilogue, addend, choice.variant() + ", " + timing);
+            out.untouched(new long[] {0}, new long[] {a.rows()});
         }
     }
 
-    private Work work(ScaledTensor a, ScaledTensor b, Tensor d) {
-        assertTrue(TensorCoreGemm.refusal(a, List.of(b), d, Epilogue.NONE).isEmpty());
-        return TensorCoreGemm.work(a, b, d, new long[] {a.rows()});
+    private static Work work(ScaledTensor a, ScaledTensor b, Tensor d, boolean epilogue, long... rows) {
+        TensorCoreGemm gemm = new TensorCoreGemm();
+        gemm.a().read(a);
+        gemm.b().read(b);
+        Out out = d.dtype() == DType.F32 ? Out.F32 : Out.BF16;
+        return TensorCoreGemm.work(gemm.a(), gemm.b(), rows.length == 0 ? new long[] {a.rows()} : rows, a.columns(),
+                out, epilogue);
     }
 
     @Test
@@ -150,7 +158,7 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(7, 1040, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(200, 1040, DType.F8_E4M3, Granularity.BLOCK_128X128);
         Output out = Output.of(DType.BF16, 7, 200, 8);
-        Choice choice = HopperModel.choose(work(a, b, out.d), SMALL);
+        Choice choice = HopperModel.choose(work(a, b, out.d, true), SMALL);
         assertTrue(choice.variant().swapped() && choice.parts() > 1, choice.toString());
         float[] bias = new float[200];
         for (int i = 0; i < bias.length; i++) {
@@ -164,8 +172,8 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(300, 400, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(450, 400, DType.F8_E4M3, Granularity.BLOCK_128X128);
         Output out = Output.of(DType.BF16, 300, 450, 6);
-        HopperVariant v = variant(work(a, b, out.d), 128, 192, false, Share.RIGHT, false);
-        dense(HopperModel.estimate(v, 1, work(a, b, out.d), SMALL), a, b, out, Epilogue.NONE);
+        HopperVariant v = variant(work(a, b, out.d, false), 128, 192, false, Share.RIGHT, false);
+        dense(HopperModel.estimate(v, 1, work(a, b, out.d, false), SMALL), a, b, out, Epilogue.NONE);
     }
 
     @Test
@@ -173,8 +181,8 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(260, 272, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(270, 272, DType.F8_E4M3, Granularity.BLOCK_128X128);
         Output out = Output.of(DType.BF16, 260, 270, 2);
-        HopperVariant v = variant(work(a, b, out.d), 256, 128, false, Share.LEFT, false);
-        dense(HopperModel.estimate(v, 1, work(a, b, out.d), SMALL), a, b, out, Epilogue.NONE);
+        HopperVariant v = variant(work(a, b, out.d, false), 256, 128, false, Share.LEFT, false);
+        dense(HopperModel.estimate(v, 1, work(a, b, out.d, false), SMALL), a, b, out, Epilogue.NONE);
     }
 
     @Test
@@ -182,8 +190,8 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(150, 300, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(140, 300, DType.F8_E5M2, Granularity.BLOCK_1X128);
         Output out = Output.of(DType.F32, 150, 140, 0);
-        HopperVariant v = variant(work(a, b, out.d), 128, 128, false, Share.NONE, false);
-        dense(HopperModel.estimate(v, 1, work(a, b, out.d), SMALL), a, b, out, Epilogue.NONE.withAddend(out.d));
+        HopperVariant v = variant(work(a, b, out.d, true), 128, 128, false, Share.NONE, false);
+        dense(HopperModel.estimate(v, 1, work(a, b, out.d, true), SMALL), a, b, out, Epilogue.NONE.withAddend(out.d));
     }
 
     @Test
@@ -191,7 +199,7 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(140, 528, DType.F8_E4M3, Granularity.TENSOR);
         ScaledTensor b = operand(150, 528, DType.F8_E4M3, Granularity.TENSOR);
         Output out = Output.of(DType.F32, 140, 150, 1);
-        Work w = work(a, b, out.d);
+        Work w = work(a, b, out.d, false);
         dense(HopperModel.choose(w, SMALL), a, b, out, Epilogue.NONE);
     }
 
@@ -200,8 +208,8 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(70, 656, DType.F8_E4M3, Granularity.ROW);
         ScaledTensor b = operand(150, 656, DType.F8_E4M3, Granularity.ROW);
         Output out = Output.of(DType.BF16, 70, 150, 0);
-        HopperVariant v = variant(work(a, b, out.d), 128, 64, true, Share.RIGHT, false);
-        dense(HopperModel.estimate(v, 1, work(a, b, out.d), SMALL), a, b, out, Epilogue.NONE);
+        HopperVariant v = variant(work(a, b, out.d, false), 128, 64, true, Share.RIGHT, false);
+        dense(HopperModel.estimate(v, 1, work(a, b, out.d, false), SMALL), a, b, out, Epilogue.NONE);
     }
 
     private void grouped(boolean swapped, int cols, long[] begins, long[] ends, long rows) {
@@ -209,18 +217,19 @@ class TensorCoreGemmTest {
         ScaledTensor a = operand(rows, 272, DType.F8_E4M3, Granularity.BLOCK_1X128);
         List<ScaledTensor> b = operand(groups * 256L, 272, DType.F8_E4M3, Granularity.BLOCK_128X128).split(groups);
         Output out = Output.of(DType.BF16, rows, 256, 0);
-        assertTrue(TensorCoreGemm.refusal(a, b, out.d, Epilogue.NONE).isEmpty());
         long[] counts = new long[groups];
         for (int g = 0; g < groups; g++) {
             counts[g] = ends[g] - begins[g];
         }
-        Work w = TensorCoreGemm.work(a, b.getFirst(), out.d, counts);
+        Work w = work(a, b.getFirst(), out.d, false, counts);
         Choice choice = HopperModel.estimate(variant(w, 128, cols, swapped, Share.NONE, false), 1, w, SMALL);
-        try (Arena arena = Arena.ofConfined()) {
-            HopperLaunch launch = TensorCoreGemm.prepare(arena.allocate(HopperLaunch.ARGUMENT_BYTES, 8), choice, a, b,
-                    out.d, Epilogue.NONE, begins, ends);
-            HopperEmulation.run(launch, HopperEmulation.Timing.RANDOM, 5);
-        }
+        TensorCoreGemm gemm = new TensorCoreGemm();
+        gemm.a().read(a);
+        assertTrue(HopperOperand.stacked(b));
+        gemm.b().read(b);
+        HopperLaunch launch = gemm.prepare(choice, choice.clusters(), a.columns(), out.d, null, Epilogue.NONE);
+        gemm.table(begins, ends, 0, groups);
+        HopperEmulation.run(launch, HopperEmulation.Timing.RANDOM, 5);
         for (int g = 0; g < groups; g++) {
             if (counts[g] > 0) {
                 check(a.sliceRows(begins[g], ends[g]), b.get(g), out.d, begins[g], Epilogue.NONE, null, "group " + g);
@@ -239,23 +248,196 @@ class TensorCoreGemmTest {
         grouped(true, 32, new long[] {0, 70, 140}, new long[] {33, 70, 209}, 210);
     }
 
-    @Test
-    void refusesWhatTmaCannotRead() {
-        ScaledTensor a = operand(70, 256, DType.F8_E4M3, Granularity.BLOCK_1X128);
-        ScaledTensor b = operand(128, 256, DType.F8_E4M3, Granularity.BLOCK_128X128);
-        Tensor d = Tensor.allocate(DType.F32, Shape.of(70, 128));
-        List<String> refused = new ArrayList<>();
-        refused.add(why(ScaledTensor.allocate(DType.F8_E4M3, 70, 250, Scaling.ACTIVATION),
-                ScaledTensor.allocate(DType.F8_E4M3, 128, 250, Scaling.WEIGHT), d));
-        refused.add(why(a.sliceRows(1, 70), b, d.slice(0, 1, 70)));
-        refused.add(why(a, operand(256, 128, DType.F8_E4M3, Granularity.BLOCK_128X128).transpose(), d));
-        refused.add(why(a, b, Tensor.allocate(DType.F32, Shape.of(128, 70)).transpose()));
-        assertEquals(List.of("A's rows do not begin at multiples of 16 bytes",
-                "A's scales are not columns at multiples of 16 bytes", "B is not contiguous along K",
-                "D is not contiguous along its rows"), refused);
+    // ------------------------------------------------------------------ whole operations, staged where needed
+
+    private static final HopperEmulation.Timing RANDOM = HopperEmulation.Timing.RANDOM;
+
+    private ScaledTensor quantized(long rows, long columns, Granularity granularity, ScaleFormat scales) {
+        float[] values = new float[Math.toIntExact(rows * columns)];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) (random.nextGaussian() * (1 + i % 7));
+        }
+        return Fp8.on("reference").quantize(Tensor.of(values, rows, columns), DType.F8_E4M3,
+                new Scaling(granularity, scales));
     }
 
-    private static String why(ScaledTensor a, ScaledTensor b, Tensor d) {
-        return TensorCoreGemm.refusal(a, List.of(b), d, Epilogue.NONE).orElse("taken");
+    private void runs(ScaledTensor a, ScaledTensor b, Output out, Epilogue epilogue, String... launches) {
+        EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
+        float[] addend = epilogue.addend() == null ? null : epilogue.addend().toFloatArray();
+        CudaGemm.gemm(launcher, a, b, out.d, epilogue);
+        assertEquals(List.of(launches), launcher.launched.stream().map(TensorCoreGemmTest::kind).toList());
+        check(a, b, out.d, 0, epilogue, addend, launcher.launched.toString());
+        out.untouched(new long[] {0}, new long[] {a.rows()});
+    }
+
+    private static String kind(String launched) {
+        return launched.contains("stages") ? "hopper" : launched;
+    }
+
+    @Test
+    void inputGradientStagesWeights() {
+        ScaledTensor dy = quantized(150, 272, Granularity.BLOCK_1X128, ScaleFormat.F32);
+        ScaledTensor w = quantized(272, 208, Granularity.BLOCK_128X128, ScaleFormat.F32);
+        runs(dy, w.transpose(), Output.of(DType.BF16, 150, 208, 8), Epilogue.NONE, "STAGE", "hopper");
+    }
+
+    @Test
+    void weightGradientStagesBoth() {
+        // Of 131 rows no 16 lie at a multiple of 16 bytes: read one by one.
+        ScaledTensor dy = quantized(300, 131, Granularity.BLOCK_128X1, ScaleFormat.F32);
+        ScaledTensor x = quantized(300, 144, Granularity.BLOCK_128X1, ScaleFormat.F32);
+        Output out = Output.of(DType.F32, 131, 144, 0);
+        runs(dy.transpose(), x.transpose(), out, Epilogue.NONE.withAddend(out.d), "STAGE", "hopper");
+    }
+
+    @Test
+    void exponentScalesOfBlocksAreReadInPlaceAndThoseOfRowsStaged() {
+        ScaledTensor a = quantized(130, 400, Granularity.BLOCK_1X128, ScaleFormat.E8M0);
+        ScaledTensor b = quantized(208, 400, Granularity.BLOCK_128X128, ScaleFormat.E8M0);
+        runs(a, b, Output.of(DType.BF16, 130, 208, 8), Epilogue.NONE, "STAGE", "hopper");
+    }
+
+    @Test
+    void oddRowsAndStridedResults() {
+        // Rows of 250 bytes; D, the addend and the bias with strides of their own.
+        ScaledTensor a = quantized(70, 250, Granularity.BLOCK_1X128, ScaleFormat.F32).sliceRows(1, 70);
+        ScaledTensor b = quantized(150, 250, Granularity.BLOCK_1X128, ScaleFormat.F32);
+        Tensor d = Tensor.allocate(DType.F32, Shape.of(150, 69)).transpose();
+        float[] values = new float[69 * 150];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i % 11 - 5;
+        }
+        Tensor addend = Tensor.of(values, 150, 69).transpose();
+        Tensor bias = Tensor.of(values, 150, 69).slice(1, 3, 4).reshape(150);
+        Epilogue epilogue = Epilogue.NONE.withAddend(addend).withBias(bias);
+        EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
+        CudaGemm.gemm(launcher, a, b, d, epilogue);
+        check(a, b, d, 0, epilogue, addend.toFloatArray(), launcher.launched.toString());
+        assertEquals("STAGE", launcher.launched.getFirst());
+        assertEquals(2, launcher.launched.size());
+    }
+
+    /** Small whole numbers, whose sums are exact in any order: a quantised result has the reference's bits. */
+    private ScaledTensor wholeNumbers(long rows, long columns, Granularity granularity) {
+        float[] values = new float[Math.toIntExact(rows * columns)];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = random.nextInt(-3, 4);
+        }
+        return Fp8.on("reference").quantize(Tensor.of(values, rows, columns), DType.F8_E4M3,
+                new Scaling(granularity, ScaleFormat.POWER_OF_TWO));
+    }
+
+    private void quantizes(ScaledTensor a, ScaledTensor b, DType format, ScaleFormat scales, long pitch) {
+        long m = a.rows();
+        long n = b.rows();
+        Scaling scaling = new Scaling(Granularity.BLOCK_1X128, scales);
+        ScaledTensor expected = ScaledTensor.allocate(format, m, n, scaling);
+        Fp8.on("reference").gemm(a, b, expected, Epilogue.NONE);
+        Tensor all = Tensor.allocate(format, Shape.of(m + 1, pitch));
+        all.segment().fill((byte) 0x55);
+        ScaledTensor d = new ScaledTensor(all.slice(0, 0, m).slice(1, 0, n),
+                ScaledTensor.allocate(format, m, n, scaling).scales(), scaling);
+        d.scales().segment().fill((byte) 0x55);
+        EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
+        CudaGemm.gemm(launcher, a, b, d, Epilogue.NONE);
+        assertTrue(launcher.launched.getLast().contains("FP8"), launcher.launched.toString());
+        for (long i = 0; i <= m; i++) {
+            for (long j = 0; j < pitch; j++) {
+                byte code = i < m && j < n ? expected.codes().segment().get(ValueLayout.JAVA_BYTE, i * n + j) : 0x55;
+                assertEquals(code, all.segment().get(ValueLayout.JAVA_BYTE, i * pitch + j), "code " + i + ", " + j);
+            }
+        }
+        assertArrayEquals(dequantized(expected), dequantized(d)); // with the same codes: the same scales
+    }
+
+    private static float[] dequantized(ScaledTensor t) {
+        return Fp8.on("reference").dequantize(t, DType.F32).toFloatArray();
+    }
+
+    @Test
+    void quantizesInTheEpilogue() {
+        ScaledTensor a = wholeNumbers(330, 272, Granularity.BLOCK_1X128);
+        ScaledTensor b = wholeNumbers(330, 272, Granularity.BLOCK_128X128);
+        quantizes(a, b, DType.F8_E4M3, ScaleFormat.F32, 336);
+        quantizes(a, b, DType.F8_E5M2, ScaleFormat.E8M0, 333);
+    }
+
+    @Test
+    void quantizesFewTokens() {
+        ScaledTensor a = wholeNumbers(9, 528, Granularity.BLOCK_1X128);
+        ScaledTensor b = wholeNumbers(330, 528, Granularity.BLOCK_128X128);
+        quantizes(a, b, DType.F8_E4M3, ScaleFormat.POWER_OF_TWO, 331);
+    }
+
+    @Test
+    void groupsAnywhere() {
+        // At unequal distances, one transposed: a launch for each group that has rows.
+        ScaledTensor a = quantized(200, 272, Granularity.BLOCK_1X128, ScaleFormat.F32);
+        List<ScaledTensor> b = List.of(quantized(208, 272, Granularity.BLOCK_128X128, ScaleFormat.F32),
+                quantized(208, 272, Granularity.BLOCK_128X128, ScaleFormat.F32),
+                quantized(272, 208, Granularity.BLOCK_128X128, ScaleFormat.F32).transpose());
+        long[] begins = {0, 60, 60};
+        long[] ends = {60, 60, 190};
+        Output out = Output.of(DType.BF16, 200, 208, 0);
+        EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
+        CudaGemm.grouped(launcher, a, begins, ends, b, out.d);
+        assertEquals(List.of("hopper", "STAGE", "hopper"),
+                launcher.launched.stream().map(TensorCoreGemmTest::kind).toList());
+        for (int g = 0; g < 3; g += 2) {
+            check(a.sliceRows(begins[g], ends[g]), b.get(g), out.d, begins[g], Epilogue.NONE, null, "group " + g);
+        }
+        out.untouched(begins, ends);
+    }
+
+    @Test
+    void groupsOfTransposedWeightsAreStagedTogether() {
+        ScaledTensor a = quantized(190, 256, Granularity.BLOCK_1X128, ScaleFormat.F32);
+        List<ScaledTensor> b = quantized(3 * 256, 208, Granularity.BLOCK_128X128, ScaleFormat.F32).split(3).stream()
+                .map(ScaledTensor::transpose).toList();
+        long[] begins = {0, 60, 60};
+        long[] ends = {60, 60, 190};
+        Output out = Output.of(DType.BF16, 190, 208, 0);
+        EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
+        CudaGemm.grouped(launcher, a, begins, ends, b, out.d);
+        assertEquals(List.of("STAGE", "hopper"), launcher.launched.stream().map(TensorCoreGemmTest::kind).toList());
+        for (int g = 0; g < 3; g += 2) {
+            check(a.sliceRows(begins[g], ends[g]), b.get(g), out.d, begins[g], Epilogue.NONE, null, "group " + g);
+        }
+        out.untouched(begins, ends);
+    }
+
+    @Test
+    void groupsAlongKAccumulate() {
+        ScaledTensor a = quantized(290, 131, Granularity.BLOCK_128X1, ScaleFormat.F32).transpose();
+        ScaledTensor b = quantized(290, 144, Granularity.BLOCK_128X1, ScaleFormat.F32).transpose();
+        long[] offsets = {0, 128, 128, 290, 290};
+        Tensor d = Tensor.allocate(DType.F32, Shape.of(4, 131, 144));
+        float[] before = new float[4 * 131 * 144];
+        for (int i = 0; i < before.length; i++) {
+            before[i] = i % 9 - 4;
+        }
+        d.copyFrom(before);
+        EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
+        CudaGemm.kGrouped(launcher, a, b, offsets, d, d);
+        assertEquals(List.of("STAGE", "hopper", "hopper", "hopper", "hopper"),
+                launcher.launched.stream().map(TensorCoreGemmTest::kind).toList());
+        for (int g = 0; g < 4; g++) {
+            Tensor one = d.slice(0, g, g + 1).reshape(131, 144);
+            float[] addend = Arrays.copyOfRange(before, g * 131 * 144, (g + 1) * 131 * 144);
+            if (offsets[g + 1] > offsets[g]) {
+                check(a.sliceColumns(offsets[g], offsets[g + 1]), b.sliceColumns(offsets[g], offsets[g + 1]), one, 0,
+                        Epilogue.NONE, addend, "group " + g);
+            } else {
+                assertArrayEquals(addend, one.toFloatArray());
+            }
+        }
+    }
+
+    @Test
+    void refusesNothingButNothing() {
+        ScaledTensor a = quantized(70, 256, Granularity.BLOCK_1X128, ScaleFormat.F32);
+        ScaledTensor b = quantized(128, 256, Granularity.BLOCK_128X128, ScaleFormat.F32);
+        assertNull(TensorCoreGemm.refusal(a, b));
+        assertEquals("nothing to multiply", TensorCoreGemm.refusal(a.sliceColumns(0, 0), b.sliceColumns(0, 0)));
     }
 }
