@@ -31,6 +31,8 @@ public final class CublasLt extends Resource {
     private static final int BLOCK128X128 = 5;
     private static final long MAX_WORKSPACE = 64L << 20;
     private static final int BLOCK = 128;
+    /** Stands for the scales while an algorithm is looked for, which is refused without them; nothing reads there. */
+    private static final long SOME_SCALES = 1L << 20;
 
     /** What X and W are, and how they are scaled. */
     public enum Inputs {
@@ -152,6 +154,8 @@ public final class CublasLt extends Resource {
                     CublasLtLibrary.set(product, A_SCALE_MODE,
                             inputs == Inputs.FP8_1X128_128X128 ? BLOCK128X128 : VEC128);
                     CublasLtLibrary.set(product, B_SCALE_MODE, VEC128);
+                    CublasLtLibrary.set(product, A_SCALE_POINTER, SOME_SCALES);
+                    CublasLtLibrary.set(product, B_SCALE_POINTER, SOME_SCALES);
                 }
                 if (!CublasLtLibrary.heuristic(handle(), product, layouts, MAX_WORKSPACE, found.address())) {
                     throw new UnsupportedOperationException("cuBLASLt has no algorithm for " + this + " on " + gpu());

@@ -49,6 +49,8 @@ class CublasLtTest {
                     cublasLtMatmulDescSetAttribute 0x80000000200 3 = 1 of 4 bytes
                     cublasLtMatmulDescSetAttribute 0x80000000200 31 = 5 of 4 bytes
                     cublasLtMatmulDescSetAttribute 0x80000000200 32 = 4 of 4 bytes
+                    cublasLtMatmulDescSetAttribute 0x80000000200 17 = 1048576 of 8 bytes
+                    cublasLtMatmulDescSetAttribute 0x80000000200 18 = 1048576 of 8 bytes
                     cublasLtMatmulPreferenceCreate
                     cublasLtMatmulPreferenceSetAttribute 0x80000000300 1 = 67108864 of 8 bytes
                     cublasLtMatmulAlgoGetHeuristic 0x80000000100 0x80000000200 A B D D 0x80000000300 requested 1
