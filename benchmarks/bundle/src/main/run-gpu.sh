@@ -4,10 +4,14 @@
 #
 #   run-gpu.sh FOLDER [info] [tests] [bench] [sanitizer]     results go to FOLDER; without a list all four are done
 #
-#   OCTET_TESTS       only the tests whose class matches this regular expression, for example .*LaunchGpuTest
+#   OCTET_TESTS       only the test classes whose name matches this regular expression, for example LaunchGpuTest
 #   OCTET_BENCH       only the benchmarks whose name matches this regular expression
 #   OCTET_JAVA_OPTS   more options for the JVM, split at spaces
 #   OCTET_LIMIT       seconds that each step may take, 540 unless told
+#   OCTET_CLASS_LIMIT seconds that one class of tests may take, 180 unless told
+#
+# Each class of tests has a JVM of its own: a kernel that never ends, or an error after which the driver refuses all work
+# of the process, costs the rest of its class and nothing else.
 #
 # Exit code: 0 all went well; 1 a test, a benchmark or the sanitizer failed; 2 wrong usage; 3 there is no GPU that can
 # be used, and info.txt says why.
@@ -16,7 +20,7 @@
 set -u
 
 usage() {
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
@@ -67,7 +71,7 @@ export LD_LIBRARY_PATH
 
 # ------------------------------------------------------------------------------------------------ java
 
-modules="cuda-bindings fp8 mla moe benchmarks"
+modules="core cuda-bindings fp8 mla moe benchmarks"
 tests=
 for module in $modules; do
     tests=$tests:$here/tests/$module
@@ -82,14 +86,15 @@ options="--add-modules jdk.incubator.vector --enable-native-access=ALL-UNNAMED -
 options="$options ${OCTET_JAVA_OPTS:-}"
 java=$here/runtime/bin/java
 junit="-cp $classpath:$here/junit/console.jar org.junit.platform.console.ConsoleLauncher execute"
-junit="$junit --scan-class-path=$tests --include-classname=${OCTET_TESTS:-.*Test} --disable-banner"
-junit="$junit --disable-ansi-colors --exclude-engine=junit-vintage --exclude-engine=junit-platform-suite"
+junit="$junit --disable-banner --disable-ansi-colors --exclude-engine=junit-vintage"
+junit="$junit --exclude-engine=junit-platform-suite"
 
+# Ended by force ten seconds later: a JVM that is asked to end may wait for a kernel that never does.
 limited() {
     seconds=$1
     shift
     if command -v timeout >/dev/null 2>&1; then
-        timeout "$seconds" "$@"
+        timeout -k 10 "$seconds" "$@"
     else
         "$@"
     fi
@@ -115,9 +120,48 @@ info() {
     "$java" $options -cp "$classpath" dev.octet.benchmarks.gpu.GpuBenchmarks info
 }
 
+# What has tests for a GPU has Gpu in its name. A suite stands for the classes inside it.
+test_classes() {
+    for module in $modules; do
+        (cd "$here/tests/$module" 2>/dev/null && find . -name '*Gpu*Test.class' -o -name '*GpuSuiteTest$*.class') |
+            sed 's|^\./||; s|\.class$||; s|/|.|g' | grep -v 'GpuSuiteTest$' | sort
+    done | grep -E "${OCTET_TESTS:-.}"
+}
+
 tests() {
-    limited "$limit" "$java" $options -Doctet.cuda.traceResources=true $junit --include-tag=gpu --fail-if-no-tests \
-        --details=tree --reports-dir="$out"
+    begun=$(date +%s)
+    reports=$(mktemp -d)
+    : >"$reports/summary"
+    result=0
+    for class in $(test_classes); do
+        left=$((limit - $(date +%s) + begun))
+        if [ "$left" -lt 15 ]; then
+            echo "NOT RUN  $class: no time is left" >>"$reports/summary"
+            result=1
+            continue
+        fi
+        most=${OCTET_CLASS_LIMIT:-180}
+        echo "== $class"
+        limited "$((left < most ? left : most))" "$java" $options -Doctet.cuda.traceResources=true $junit \
+            --select-class="$class" --include-tag=gpu --details=tree --reports-dir="$reports/$class" >"$reports/out" 2>&1
+        code=$?
+        cat "$reports/out"
+        passed=$(sed -n 's/^\[ *\([0-9]*\) tests successful.*/\1/p' "$reports/out")
+        case $code in
+            0) word=ok ;;
+            124 | 137) word=TIMEOUT ;;
+            *) word=FAILED ;;
+        esac
+        [ "$code" -eq 0 ] || result=1
+        printf '%-8s %s: %s passed, %s s\n' "$word" "$class" "${passed:-0}" "$(($(date +%s) - begun - limit + left))" \
+            >>"$reports/summary"
+    done
+    grep -q '[1-9][0-9]* passed' "$reports/summary" || { echo "no test has passed" >>"$reports/summary"; result=1; }
+    rm -f "$reports/out"
+    tar -C "$reports" -czf "$out/reports.tgz" .
+    cat "$reports/summary"
+    rm -rf "$reports"
+    return "$result"
 }
 
 bench() {
@@ -136,7 +180,8 @@ sanitizer() {
     for check in memcheck racecheck synccheck initcheck; do
         echo "== $check"
         limited "$((limit / 4))" "$tool" --tool "$check" --error-exitcode 9 --target-processes all "$java" $options \
-            -Doctet.cuda.lineinfo=true $junit --include-tag='gpu & sanitizer' --details=summary || result=1
+            -Doctet.cuda.lineinfo=true $junit --scan-class-path="$tests" --include-tag='gpu & sanitizer' \
+            --details=summary || result=1
     done
     return "$result"
 }

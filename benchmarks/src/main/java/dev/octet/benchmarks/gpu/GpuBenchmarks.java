@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.ServiceLoader;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Benchmarks of the first GPU.
@@ -61,13 +62,20 @@ public final class GpuBenchmarks {
             return NO_GPU;
         }
         Pattern names = Pattern.compile(args.length > rest ? args[rest] : ".*");
-        List<String> results = new ArrayList<>();
         CudaDevice gpu = Cuda.device(0);
+        Results results = new Results(gpu, json ? Path.of(args[2]) : null, new ArrayList<>());
         boolean ok = coldStart(gpu, names, results) & measure(gpu, names, results);
-        if (json) {
-            Files.writeString(Path.of(args[2]), document(gpu, results));
-        }
         return ok ? 0 : FAILED;
+    }
+
+    /** What was measured; the file is written anew with each row, so that a run that is broken off leaves one, too. */
+    private record Results(CudaDevice gpu, @Nullable Path file, List<String> rows) {
+        void add(String row) throws IOException {
+            rows.add(row);
+            if (file != null) {
+                Files.writeString(file, document(gpu, rows));
+            }
+        }
     }
 
     private static List<GpuCase> cases() {
@@ -77,7 +85,7 @@ public final class GpuBenchmarks {
         return cases;
     }
 
-    private static boolean measure(CudaDevice gpu, Pattern names, List<String> results) {
+    private static boolean measure(CudaDevice gpu, Pattern names, Results results) throws IOException {
         System.out.printf("%-56s %10s %10s %10s%n", "median microseconds of one call", "device", "stream", "CPU");
         boolean ok = true;
         for (GpuCase c : cases()) {
@@ -110,7 +118,7 @@ public final class GpuBenchmarks {
     }
 
     /** How long it takes to compile all kernels of each module when nothing is in the cache. */
-    private static boolean coldStart(CudaDevice gpu, Pattern names, List<String> results) {
+    private static boolean coldStart(CudaDevice gpu, Pattern names, Results results) throws IOException {
         boolean ok = true;
         for (KernelCatalog catalog : ServiceLoader.load(KernelCatalog.class)) {
             String name = "compile/all kernels of " + catalog.module();

@@ -29,7 +29,7 @@ final class GpuOperands {
     /** {@return E4M3 codes, normally distributed and scaled to the middle of the range, and scales near 1} */
     static ScaledTensor scaled(CudaDevice gpu, long rows, long columns, Scaling scaling) {
         ScaledTensor t = ScaledTensor.allocate(gpu.device(), DType.F8_E4M3, rows, columns, scaling);
-        fill(gpu, t.codes(), piece(DType.F8_E4M3, r -> r.nextInt(2) << 7 | magnitude(r)));
+        fill(gpu, t.codes(), Codes.PIECE);
         try (Tensor ones = Tensor.allocateStrided(Device.CPU, DType.F32, t.scales().shape(), t.scales().strides())) {
             MemorySegment s = ones.segment();
             Random random = new Random(SEED);
@@ -52,7 +52,7 @@ final class GpuOperands {
     /** {@return BF16, normally distributed} */
     static Tensor bf16(CudaDevice gpu, long rows, long columns) {
         Tensor t = Tensor.allocate(gpu.device(), DType.BF16, Shape.of(rows, columns));
-        fill(gpu, t, piece(DType.BF16, r -> Float.floatToRawIntBits((float) r.nextGaussian()) >>> 16));
+        fill(gpu, t, Halves.PIECE);
         return t;
     }
 
@@ -62,6 +62,17 @@ final class GpuOperands {
 
     private interface Code {
         int next(Random random);
+    }
+
+    /** Drawn once, on the host: drawing takes longer than most of what is measured. */
+    private static final class Codes {
+        static final Tensor PIECE = piece(DType.F8_E4M3, r -> r.nextInt(2) << 7 | magnitude(r));
+    }
+
+    /** The same in BF16. */
+    private static final class Halves {
+        static final Tensor PIECE =
+                piece(DType.BF16, r -> Float.floatToRawIntBits((float) r.nextGaussian()) >>> 16);
     }
 
     private static Tensor piece(DType type, Code code) {
@@ -80,7 +91,7 @@ final class GpuOperands {
     }
 
     private static void fill(CudaDevice gpu, Tensor target, Tensor piece) {
-        try (piece; Tensor there = piece.to(gpu.device())) {
+        try (Tensor there = piece.to(gpu.device())) {
             Tensor flat = target.reshape(target.shape().elements());
             long elements = flat.dim(0);
             for (long at = 0; at < elements; at += PIECE) {
