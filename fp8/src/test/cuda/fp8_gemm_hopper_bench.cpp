@@ -2,9 +2,10 @@
 // and nvcc but no JVM.
 //
 //   g++ -std=c++20 -O2 -I /usr/local/cuda/include fp8_gemm_hopper_bench.cpp -o fp8_gemm_hopper_bench -pthread -ldl
-//   ./fp8_gemm_hopper_bench check|bench|grouped DIR_OF_gemm_hopper.cu [results.json] [seconds]
+//   ./fp8_gemm_hopper_bench list|compile|check|bench|grouped DIR_OF_gemm_hopper.cu [results.json] [seconds] [variant ...]
 //
-// Each variant is compiled by nvcc for sm_90a. D is NaN before a product is checked; rows all over it are compared with sums
+// Each variant is compiled by nvcc for sm_90a, into the folder that OCTET_CUBINS names; what is there already is taken as
+// it is. D is NaN before a product is checked; rows all over it are compared with sums
 // in double on the GPU, and all of it must be finite. Times are the medians of graphs of many launches over rotated
 // operands of together more than three times the second-level cache, divided by the launches.
 #include <cuda.h>
@@ -12,6 +13,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <functional>
@@ -54,7 +56,7 @@ struct Compiled {
     CUfunction function = nullptr;
 };
 
-std::string directory;
+std::string directory, cubins;
 int sms = 0;
 long cacheBytes = 0;
 CUstream stream;
@@ -98,13 +100,14 @@ std::vector<Variant> variants() {
     };
 }
 
+/// Null if the compiler refuses it.
 CUmodule compile(const std::string& source, const std::string& name, const std::string& options) {
-    std::string cubin = "/tmp/octet_" + name + ".cubin";
+    std::string cubin = cubins + "/" + name + ".cubin", log = cubins + "/" + name + ".log";
     std::string command = "nvcc -std=c++17 -gencode=arch=compute_90a,code=sm_90a -cubin --ptxas-options=-v " + options
-            + " -o " + cubin + " " + source + " > /tmp/octet_" + name + ".log 2>&1";
-    if (system(command.c_str()) != 0) {
-        fprintf(stderr, "%s failed, see /tmp/octet_%s.log\n", command.c_str(), name.c_str());
-        exit(4);
+            + " -o " + cubin + " " + source + " > " + log + " 2>&1";
+    if (access(cubin.c_str(), R_OK) != 0 && system(command.c_str()) != 0) {
+        printf("%s failed, see %s\n", command.c_str(), log.c_str());
+        return nullptr;
     }
     CUmodule m;
     DO(cuModuleLoad, &m, cubin.c_str());
@@ -130,6 +133,7 @@ std::vector<Compiled> compile_all(const std::function<bool(const Variant&)>& wan
     for (std::thread& t : threads) {
         t.join();
     }
+    std::erase_if(all, [](const Compiled& c) { return c.module == nullptr; });
     for (Compiled& c : all) {
         DO(cuModuleGetFunction, &c.function, c.module, "octet_gemm");
         DO(cuFuncSetAttribute, c.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, c.variant.sharedBytes());
@@ -497,13 +501,25 @@ struct Lt {
 
 int main(int count, char** words) {
     if (count < 3) {
-        fprintf(stderr, "usage: %s check|bench|grouped DIR_OF_gemm_hopper.cu [results.json] [seconds]\n", words[0]);
+        fprintf(stderr, "usage: %s list|compile|check|bench|grouped DIR_OF_gemm_hopper.cu [results.json] [seconds] [variant ...]\n",
+                words[0]);
         return 1;
     }
     std::string mode = words[1];
     directory = words[2];
-    FILE* json = count > 3 ? fopen(words[3], "w") : nullptr;
+    FILE* json = count > 3 && *words[3] ? fopen(words[3], "w") : nullptr;
     double limit = count > 4 ? atof(words[4]) : 1e9;
+    std::vector<std::string> names(words + std::min(count, 5), words + count);
+    auto wanted = [&](const Variant& v) { return names.empty() || std::find(names.begin(), names.end(), v.name) != names.end(); };
+    if (mode == "list") {
+        for (const Variant& v : variants()) {
+            printf("%s\n", v.name);
+        }
+        return 0;
+    }
+    setvbuf(stdout, nullptr, _IOLBF, 0); // what was printed is there even if this is killed
+    char fresh[] = "/tmp/octet-hopper-XXXXXX";
+    cubins = getenv("OCTET_CUBINS") ? getenv("OCTET_CUBINS") : mkdtemp(fresh);
     auto begun = std::chrono::steady_clock::now();
     auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
     DO(cuInit, 0);
@@ -523,9 +539,17 @@ int main(int count, char** words) {
     std::string here = __FILE__;
     here = here.find('/') == std::string::npos ? "." : here.substr(0, here.rfind('/'));
     support = compile(here + "/fp8_gemm_hopper_bench.cu", "support", "");
-    std::vector<Compiled> all = compile_all([](const Variant&) { return true; });
+    std::vector<Compiled> all = compile_all(wanted);
+    if (mode == "compile") {
+        printf("%zu of %td variants compiled after %.1f s\n", all.size(), std::ranges::count_if(variants(), wanted), elapsed());
+        return support ? 0 : 4;
+    }
+    if (!support || all.empty()) {
+        fprintf(stderr, "nothing was compiled\n");
+        return 4;
+    }
     std::unique_ptr<Lt> lt = mode == "bench" ? std::make_unique<Lt>() : nullptr;
-    printf("%zu variants compiled after %.1f s\n", all.size(), elapsed());
+    printf("%zu variants ready after %.1f s\n", all.size(), elapsed());
 
     std::vector<Problem> problems;
     if (mode == "check") {
