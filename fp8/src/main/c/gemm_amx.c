@@ -61,8 +61,7 @@ static void tiles(int64_t height, int two, const uint32_t *a, const uint32_t *b,
     }
 }
 
-static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t columns, float *sums, const float *scales_a,
-                  const float *scales_b, const uint8_t *next, int64_t stride) {
+static void sweep(int64_t v, const uint32_t *a, float *sums, const float *scales_a, const struct run *x) {
     struct tile_config config = {.palette = 1};
     for (int i = 0; i < 8; i++) {
         config.row_bytes[i] = 64;
@@ -70,12 +69,13 @@ static void sweep(int64_t v, const uint32_t *a, const uint32_t *b, int64_t colum
     }
     _tile_loadconfig(&config);
     int64_t height = v * L;
-    for (int64_t n = 0; n < columns; n += 2 * TILE) {
-        fetch(next, n, 2 * TILE, stride);
+    for (int64_t n = 0; n < x->columns; n += 2 * TILE) {
+        before_tile(x, n, 2 * TILE);
         for (int64_t i = 0; i < v; i += 2) {
-            tiles(height, i + 1 < v, a + i * L, b + n * UNITS, sums + n * height + i * L, scales_a + i * L,
-                  scales_b + n);
+            tiles(height, i + 1 < v, a + i * L, x->units + n * UNITS, sums + n * height + i * L, scales_a + i * L,
+                  x->scales + n);
         }
+        after_tile(x, n, 2 * TILE);
     }
     _tile_release();
 }

@@ -14,6 +14,7 @@
 #define STEP 16
 #define V 4
 #define C 6
+#define TAIL 8
 #define RUN 48
 typedef __m512 vec;
 typedef __m512i uvec;

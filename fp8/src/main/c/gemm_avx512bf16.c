@@ -8,6 +8,7 @@
 #define STEP 64
 #define V 4
 #define C 6
+#define TAIL 8
 #define RUN 96
 
 #include "gemm.h"

@@ -156,6 +156,7 @@ static void one_gemm(const struct kernels *f) {
     float *d = exactly(elements * sizeof(float));
     g.d.at = d;
     int64_t lanes = f->layout(0), panel = f->layout(1), group = f->layout(2), units = f->layout(3), run = f->layout(4);
+    int64_t tail = f->layout(5);
     int64_t blocks = fp8_blocks(&g);
     int64_t rows = few ? g.m : up(g.m, lanes);
     g.packed = aligned((size_t)(rows * blocks * units * 4));
@@ -178,8 +179,8 @@ static void one_gemm(const struct kernels *f) {
             for (int64_t n = 0; n < g.n; n += step) {
                 int64_t count = g.n - n < step ? g.n - n : step;
                 int64_t m = g.m - r < row_step ? g.m - r : row_step;
-                float *work = exactly((size_t)(up(m, lanes) * up(count, group) + run * units + up(count, group)
-                                               + lanes * up(count, lanes)) * 4);
+                float *work = exactly((size_t)(up(m, lanes) * up(count, group) + (run + tail) * units + up(count, group)
+                                               + tail + lanes * up(count, lanes)) * 4);
                 f->gemm(&g, r, m, n, count, work);
                 free(work);
             }

@@ -11,6 +11,9 @@ public final class Scratch {
     /** How many independent segments a thread may hold at a time. */
     public static final int SLOTS = 8;
 
+    /** From this size on large pages are asked for: packed operands of so many bytes are read from end to end. */
+    private static final long HUGE = 4L << 20;
+
     private static final ThreadLocal<MemorySegment[]> SEGMENTS =
             ThreadLocal.withInitial(() -> new MemorySegment[SLOTS]);
 
@@ -29,6 +32,9 @@ public final class Scratch {
             // An automatic arena: the memory goes when the thread, and with it the last reference, is gone.
             s = Arena.ofAuto().allocate(Math.max(bytes + bytes / 4, 4096), 64);
             mine[slot] = s;
+            if (s.byteSize() >= HUGE) {
+                HugePages.advise(s);
+            }
         }
         return s;
     }

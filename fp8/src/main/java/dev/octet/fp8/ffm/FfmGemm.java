@@ -79,6 +79,7 @@ final class FfmGemm implements AutoCloseable {
     private void batch(List<GemmJob> batch, long bytes, CpuPool pool) {
         long memory = Scratch.get(GemmJob.SLOT_CALLER, bytes).address();
         int n = batch.size();
+        batch.getLast().halveLastTasks();
         int[] packing = new int[n + 1];
         int[] multiplying = new int[n + 1];
         for (int i = 0; i < n; i++) {
@@ -86,7 +87,7 @@ final class FfmGemm implements AutoCloseable {
             job.place(memory, memory + GemmJob.STRUCT_BYTES);
             memory += GemmJob.STRUCT_BYTES + job.bytes;
             packing[i + 1] = Math.addExact(packing[i], job.packingTasks);
-            multiplying[i + 1] = Math.addExact(multiplying[i], job.tasks);
+            multiplying[i + 1] = Math.addExact(multiplying[i], job.tasks());
         }
         CpuPool.Task pack = t -> {
             int i = indexOf(t, packing);

@@ -24,13 +24,14 @@ final class GemmJob {
     private static final int MIN_TASK_COLUMNS = 48;
     /** At least so many tasks where the shapes allow it, so that a thread that is late costs little. */
     private static final int TASKS = 16;
+    /** So many tasks at the end of a loop are cut in halves, so that its threads end at about the same time. */
+    private static final int HALVED_TASKS = 4;
     /** Blocks of K of a task that packs a panel. */
     private static final int PACKED_BLOCKS = 16;
     private static final ValueLayout.OfLong I64 = ValueLayout.JAVA_LONG_UNALIGNED;
     private static final GemmLayout LAYOUT = GemmKernels.LAYOUT;
 
     final int packingTasks;
-    final int tasks;
     /** Of packed A and its scales. */
     final long bytes;
     private final GemmMatrix a;
@@ -43,8 +44,10 @@ final class GemmJob {
     private final int blocks;
     private final int packedParts;
     private final long taskColumns;
-    private final int columnTasks;
     private final long taskRows;
+    private int columnTasks;
+    /** How many of the column tasks have {@link #taskColumns}; the rest have half of it. */
+    private int wholeTasks;
     private long struct;
 
     /**
@@ -75,6 +78,7 @@ final class GemmJob {
                     MIN_TASK_COLUMNS, MAX_TASK_COLUMNS);
         }
         columnTasks = Math.toIntExact(Math.ceilDiv(b.rows, taskColumns));
+        wholeTasks = columnTasks;
         if (fewRows) {
             taskRows = m;
         } else {
@@ -82,7 +86,20 @@ final class GemmJob {
             long parts = Math.clamp(TASKS / columnTasks, 1, panels);
             taskRows = Math.ceilDiv(panels, parts) * LAYOUT.panelRows();
         }
-        tasks = Math.toIntExact(columnTasks * Math.ceilDiv(m, taskRows));
+    }
+
+    /** Cuts the last tasks smaller: for the job that a loop ends with. */
+    void halveLastTasks() {
+        if (!fewRows && taskRows >= m && taskColumns == MAX_TASK_COLUMNS) {
+            wholeTasks = Math.toIntExact(Math.max(0, b.rows / taskColumns - HALVED_TASKS));
+            long rest = b.rows - wholeTasks * taskColumns;
+            columnTasks = wholeTasks + Math.toIntExact(Math.ceilDiv(rest, taskColumns / 2));
+        }
+    }
+
+    /** {@return how many tasks multiply} */
+    int tasks() {
+        return Math.toIntExact(columnTasks * Math.ceilDiv(m, taskRows));
     }
 
     /** {@return whether the kernel for few rows is the one for a product} */
@@ -131,8 +148,10 @@ final class GemmJob {
 
     /** One of the tasks that multiply. */
     void multiply(int task) {
-        long from = task % columnTasks * taskColumns;
-        long columns = Math.min(taskColumns, b.rows - from);
+        int column = task % columnTasks;
+        long half = taskColumns / 2;
+        long from = column * taskColumns - Math.max(0, column - wholeTasks) * half;
+        long columns = Math.min(column < wholeTasks ? taskColumns : half, b.rows - from);
         long row = task / columnTasks * taskRows;
         long rows = Math.min(taskRows, m - row);
         long work = Scratch.get(SLOT_TASK, LAYOUT.workBytes(rows, columns, a.k, fewRows)).address();

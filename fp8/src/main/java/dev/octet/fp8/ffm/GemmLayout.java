@@ -10,18 +10,19 @@ import java.lang.invoke.MethodHandle;
  * @param columnGroup columns of a task are padded to a multiple of it
  * @param units 32-bit units of a block of 128
  * @param run columns that are decoded at once
+ * @param tailColumns columns of the tile for the last rows, 0 if there is none
  */
-record GemmLayout(int lanes, int panelRows, int columnGroup, int units, int run) {
+record GemmLayout(int lanes, int panelRows, int columnGroup, int units, int run, int tailColumns) {
     /** What the few-rows kernel takes; its scales are padded to as many. */
     static final int MAX_FEW_ROWS = 8;
     private static final int BLOCK = 128;
 
     static GemmLayout of(MethodHandle layout) throws Throwable {
-        int[] values = new int[5];
+        int[] values = new int[6];
         for (int i = 0; i < values.length; i++) {
             values[i] = Math.toIntExact((long) layout.invokeExact((long) i));
         }
-        return new GemmLayout(values[0], values[1], values[2], values[3], values[4]);
+        return new GemmLayout(values[0], values[1], values[2], values[3], values[4], values[5]);
     }
 
     private long padded(long rows) {
@@ -48,7 +49,7 @@ record GemmLayout(int lanes, int panelRows, int columnGroup, int units, int run)
             return 4 * (2 * Math.ceilDiv(k, (long) BLOCK) + rows * (columns + (columns + 1) * lanes));
         }
         long paddedColumns = roundUp(columns, columnGroup);
-        return 4 * (padded(rows) * paddedColumns + (long) run * units + paddedColumns
+        return 4 * (padded(rows) * paddedColumns + (long) (run + tailColumns) * units + paddedColumns + tailColumns
                 + lanes * roundUp(columns, lanes));
     }
 }

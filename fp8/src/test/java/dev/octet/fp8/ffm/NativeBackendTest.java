@@ -19,6 +19,7 @@ import dev.octet.fp8.Scaling;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -101,6 +102,33 @@ class NativeBackendTest {
                     }
                 }
             }
+        }
+    }
+
+    /** Whatever tile a row falls into: with other rows beside it, or in another order, it has the same sums. */
+    @Test
+    void aRowHasTheSameBitsInEveryTile() {
+        assumeNative();
+        Fp8 fp8 = Fp8.on("native");
+        int all = 144;
+        int n = 206;
+        try (Tensor x = random(DType.F32, all, 300);
+                Tensor w = random(DType.F32, n, 300);
+                ScaledTensor b = fp8.quantize(w, DType.F8_E4M3, Scaling.WEIGHT)) {
+            float[] expected = product(fp8, x, b);
+            for (int m = 9; m < all; m++) {
+                try (Tensor rows = x.slice(0, 0, m)) {
+                    assertArrayEquals(Arrays.copyOf(expected, m * n), product(fp8, rows, b), m + " rows");
+                }
+            }
+        }
+    }
+
+    private static float[] product(Fp8 fp8, Tensor x, ScaledTensor b) {
+        try (ScaledTensor a = fp8.quantize(x, DType.F8_E4M3, Scaling.ACTIVATION);
+                Tensor d = Tensor.allocate(DType.F32, Shape.of(x.shape().dim(0), b.rows()))) {
+            fp8.gemm(a, b, d, Epilogue.NONE);
+            return d.toFloatArray();
         }
     }
 
