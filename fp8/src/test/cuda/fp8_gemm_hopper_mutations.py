@@ -12,7 +12,9 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KERNEL = os.path.join(HERE, "../../main/resources/dev/octet/fp8/cuda")
-FILES = {n: open(os.path.join(KERNEL, n)).read() for n in ("fp8_gemm_hopper.cu", "fp8_gemm_hopper_store.cuh")}
+FILES = {n: open(os.path.join(KERNEL, n)).read() for n in (
+    "fp8_gemm_hopper.cu", "fp8_gemm_hopper_schedule.cuh", "fp8_gemm_hopper_load.cuh", "fp8_gemm_hopper_multiply.cuh",
+    "fp8_gemm_hopper_store.cuh")}
 VARIANTS = {}
 for text in open(os.path.join(HERE, "fp8_gemm_hopper_variants.inc")).read().split("#define OCTET_VARIANT ")[1:]:
     VARIANTS[text.split()[0]] = "#define OCTET_VARIANT " + text
@@ -70,7 +72,7 @@ MUTATIONS = [
     ("a part added twice","split32",sub("peer_address(at, part)","peer_address(at, 0)")),
     ("staged tile overwritten while read","turned64",sub("    named_barrier(3, 256); // all have read the tile before\n","")),
     ("staged tile read before it is whole","turned64",sub("    } else {\n        named_barrier(3, 256);\n    }\n    constexpr","    }\n    constexpr")),
-    ("K of a part begins in the wrong place","split32",sub("(long long) from * arguments.scaleStep","0 * from")),
+    ("K of a part begins in the wrong place","split32",sub("(long long) from * arguments.scaleStep","0LL * from")),
 ]
 
 

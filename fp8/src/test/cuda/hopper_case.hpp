@@ -35,7 +35,7 @@ struct Variant {
         add("RIGHT_E5M2", rightE5m2);
         add("OUT_F32", outF32);
         add("OUT_FP8", 0);
-        add("EPILOGUE", 1);
+        add("EPILOGUE", 0);
         return s;
     }
     /// As the kernel lays out shared memory.

@@ -340,7 +340,8 @@ public final class Fp8 {
     /**
      * Many products at once, of contiguous segments of rows, such as the tokens of each expert:
      * {@code D[m] = A[m] * B[g]^T} for each row m from {@code offsets[g]} to {@code offsets[g + 1] - 1}. Each segment's
-     * result has the bits of {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with that segment alone.
+     * result has the bits of {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with that segment alone;
+     * on a Hopper GPU, where K of a small product alone is split, with {@code -Doctet.fp8.cuda.splitK=false}.
      * Rows from {@code offsets[groups]} on are neither read nor written.
      *
      * @param a {@code [rows, K]}, sorted by group; of any strides
@@ -365,7 +366,8 @@ public final class Fp8 {
      * Many products at once, each of as many rows as there are in a place of a fixed size, such as the buffers that
      * tokens are received in: with {@code P = rows / groups}, {@code D[m] = A[m] * B[g]^T} for each row m from
      * {@code g * P} to {@code g * P + counts[g] - 1}. The other rows are neither read nor written. Each group's result
-     * has the bits of {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its rows alone.
+     * has the bits of {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its rows alone
+     * ({@code -Doctet.fp8.cuda.splitK=false} as above).
      *
      * @param a {@code [groups * P, K]}, of any strides
      * @param counts {@code [groups]}: how many rows each group has, 0 to P
@@ -393,7 +395,8 @@ public final class Fp8 {
      * Many products at once that share M and N and have each their part of K, such as the weight gradients of all
      * experts: {@code D[g] = A[:, K_g] * B[:, K_g]^T + addend[g]}, where {@code K_g} is {@code offsets[g]} to
      * {@code offsets[g + 1] - 1}. A group of no columns gives zeros, or its addend. Each group's result has the bits of
-     * {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its columns alone.
+     * {@link #gemm(ScaledTensor, ScaledTensor, Tensor, Epilogue) gemm} with its columns alone
+     * ({@code -Doctet.fp8.cuda.splitK=false} as above).
      *
      * @param a {@code [M, K]} with scales 1x128: {@code dy.transpose()} of gradients {@code [tokens, M]} quantised
      *     128x1

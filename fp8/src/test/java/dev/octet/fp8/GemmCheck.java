@@ -49,7 +49,7 @@ final class GemmCheck {
     private Interval interval(int i, int j) {
         double sum = exact.sum(i, j);
         double error = exact.bound(i, j);
-        if (backend.equals("cuda")) {
+        if (backend.equals("cuda") || backend.equals("cuda-hopper")) {
             error += TENSOR_CORE * exact.magnitudes()[i * exact.columns() + j];
         }
         double magnitude = Math.abs(sum) + error;

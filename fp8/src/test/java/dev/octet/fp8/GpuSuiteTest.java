@@ -9,8 +9,8 @@ import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Tag;
 
 /**
- * The suites of all backends on a GPU, by way of backend {@code cuda-portable}, which is one of those that they run on
- * where there is a GPU.
+ * The suites of all backends on a GPU, by way of backends {@code cuda-portable} and, on Hopper, {@code cuda-hopper}, which
+ * are among those that they run on where there is a GPU.
  */
 @Tag("gpu")
 class GpuSuiteTest {

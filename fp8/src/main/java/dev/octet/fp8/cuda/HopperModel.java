@@ -230,7 +230,8 @@ final class HopperModel {
             }
         }
         // Of 128 channels that share a scale of D, a tile has all.
-        int[] widths = w.aVector && !w.bVector && w.out != Out.FP8 ? new int[] {128, 96, 112, 160, 192} : new int[] {128};
+        boolean anyWidth = w.aVector && !w.bVector && w.out != Out.FP8;
+        int[] widths = anyWidth ? new int[] {128, 96, 112, 160, 192} : new int[] {128};
         for (int cols : widths) {
             for (Share share : Share.values()) {
                 all.add(estimate(wide(w, 128, cols, share), 1, w, gpu));
@@ -245,9 +246,8 @@ final class HopperModel {
     }
 
     /**
-     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, a weight gradient, and an FP8
-     * result and an epilogue; what
-     * a check of the build compiles}
+     * {@return the variants that the shapes of DeepSeek-V3 take on an H200: dense, grouped, a weight gradient, an FP8
+     * result, an epilogue; what a check of the build compiles}
      */
     static List<HopperVariant> usual() {
         Set<HopperVariant> all = new LinkedHashSet<>();

@@ -8,6 +8,9 @@ import org.jspecify.annotations.Nullable;
  * use by several threads.
  */
 interface Launcher {
+    /** {@code -Doctet.fp8.cuda.splitK=false}: a plain product has a group's bits, and takes longer. */
+    boolean SPLITS_K = Boolean.parseBoolean(System.getProperty("octet.fp8.cuda.splitK", "true"));
+
     /**
      * Runs a kernel.
      *
@@ -23,6 +26,14 @@ interface Launcher {
     }
 
     /**
+     * {@return whether the Hopper GEMM may split K of a small plain product among blocks, whose sums are then added in
+     * another order than a group's}
+     */
+    default boolean splitsK() {
+        return SPLITS_K;
+    }
+
+    /**
      * Runs the Hopper GEMM.
      *
      * @param launch what was prepared for it; it may be changed as soon as this returns
@@ -32,8 +43,8 @@ interface Launcher {
     }
 
     /**
-     * {@return the address of memory for what one launch leaves to the next, {@link Fp8Kernel#SCRATCH_BYTES} long; to be
-     * asked for and used with {@link #order} locked}
+     * {@return the address of memory for what one launch leaves to the next, {@link Fp8Kernel#SCRATCH_BYTES} long; to
+     * be asked for and used with {@link #order} locked}
      */
     long scratch();
 

@@ -18,8 +18,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Prepares launches of {@code fp8_gemm_hopper.cu}: every pairing, format, stride, output and epilogue of the API, dense,
- * grouped, masked and along K. Operands that TMA can't read are staged first ({@link HopperOperand}). {@link #refusal}
+ * Prepares launches of {@code fp8_gemm_hopper.cu}: every pairing, format, stride, output and epilogue of the API,
+ * dense, grouped, masked and along K. Operands that TMA can't read are staged first ({@link HopperOperand}). {@link #refusal}
  * names what is left to the portable kernel.
  *
  * <p>Groups whose weights lie at equal distances are one launch; others, and groups along K, are one launch each. A
@@ -104,7 +104,8 @@ final class TensorCoreGemm {
     private void launchDense(Launcher launcher, Gpu gpu, Tensor d, @Nullable ScaledTensor quantized,
             Epilogue epilogue) {
         Out out = quantized != null ? Out.FP8 : d.dtype() == DType.F32 ? Out.F32 : Out.BF16;
-        Choice choice = HopperChoices.dense(gpu, a, b, a.columns, out, !plain(epilogue), true);
+        Choice choice = HopperChoices.dense(gpu, a, b, a.columns, out, !plain(epilogue),
+                launcher.splitsK());
         prepare(choice, choice.clusters(), a.columns, d, quantized, epilogue);
         launcher.launch(launch);
     }

@@ -55,8 +55,8 @@ OCTET_DEVICE void store_codes(const GemmArguments& arguments, unsigned word, int
 }
 
 /**
- * Left is A, and D is FP8. Four lanes have the 128 channels of a token, each pairs of neighbours, 8 channels apart: they
- * find the largest magnitude by two shuffles, and by two more for each 32 channels every lane gets 8 neighbours.
+ * Left is A, and D is FP8. Four lanes have the 128 channels of a token, each pairs of neighbours, 8 channels apart:
+ * they find the largest magnitude by two shuffles, and by two more for each 32 channels every lane gets 8 neighbours.
  */
 OCTET_DEVICE void store_quantized(const GemmArguments& arguments, const Place& place, const Tile& tile,
         float (&total)[SLABS][COLS / 2]) {
@@ -87,7 +87,7 @@ OCTET_DEVICE void store_quantized(const GemmArguments& arguments, const Place& p
                         __fmul_rn(x[i + 4], factor), __fmul_rn(x[i + 5], factor));
                 unsigned second = encode_quantized4(codes, __fmul_rn(x[i + 8], factor), __fmul_rn(x[i + 9], factor),
                         __fmul_rn(x[i + 12], factor), __fmul_rn(x[i + 13], factor));
-                // Pairs 0 and 1 are in the first word, 2 and 3 in the second; lane q of the four is to have pair q of all.
+                // Pairs 0 and 1 are in the first word, 2 and 3 in the second; lane q is to have pair q of all four.
                 unsigned kept = quad < 2 ? first : second;
                 unsigned got = shuffle_bits(quad < 2 ? second : first, place.lane ^ 2);
                 unsigned low = quad < 2 ? kept : got;  // of lane quad % 2, then of the one 2 further on

@@ -2,10 +2,10 @@
 // 16 bytes, scales of rows as FP32, [K / 128][rows], in columns at multiples of 16 bytes. For transposed views, E8M0
 // scales and what is not aligned; one launch for both operands.
 //
-// A block takes a tile of 128 x 128 codes. Where rows are neighbours in memory, a thread reads 16 of them, 16 bytes, for
-// each of 4 neighbours along K: a warp reads 128 contiguous bytes at a time. It exchanges bytes so that a word has the 4
-// neighbours of a row, puts 16 words into shared memory, and then writes 16 bytes along K of 4 rows: 128 contiguous
-// bytes again. Chunks of 4 words are exchanged by the row's 16: lanes that write, and lanes that read, take 32 banks.
+// A block takes a tile of 128 x 128 codes. Where rows are neighbours in memory, a thread reads 16 of them, 16 bytes,
+// for each of 4 neighbours along K: a warp reads 128 contiguous bytes at a time. It exchanges bytes so that a word has
+// the 4 neighbours of a row, puts 16 words into shared memory, and then writes 16 bytes along K of 4 rows: 128
+// contiguous bytes again. Chunks of 4 words are exchanged by the row's 16: lanes that write, and lanes that read, take 32 banks.
 #include "fp8_numbers.cuh"
 
 constexpr int THREADS = 256;

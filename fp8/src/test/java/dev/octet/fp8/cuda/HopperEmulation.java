@@ -87,8 +87,8 @@ final class HopperEmulation {
                 };
                 MemorySegment strides = arena.allocateFrom(ValueLayout.JAVA_LONG, Arrays.copyOf(l.strides(), 4));
                 int failed = (int) e.encode.invokeExact(maps.asSlice((long) i * TensorMap.BYTES), l.element().bytes(),
-                        l.dims().length, launch.address(i), arena.allocateFrom(ValueLayout.JAVA_LONG, l.dims()), strides,
-                        arena.allocateFrom(ValueLayout.JAVA_INT, l.box()), swizzle, error, (long) ERROR_BYTES);
+                        l.dims().length, launch.address(i), arena.allocateFrom(ValueLayout.JAVA_LONG, l.dims()),
+                        strides, arena.allocateFrom(ValueLayout.JAVA_INT, l.box()), swizzle, error, (long) ERROR_BYTES);
                 if (failed != 0) {
                     throw new IllegalStateException("map " + i + ", " + l + ": " + error.getString(0));
                 }

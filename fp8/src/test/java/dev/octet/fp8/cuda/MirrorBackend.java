@@ -18,11 +18,11 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Backend {@code cuda-portable} of the tests: takes tensors of the CPU, does the work on the first GPU and brings the
- * results back, so that the suites run on a GPU as they are. Memory is copied with all that lies between the elements
+ * Backends {@code cuda-portable} and {@code cuda-hopper} of the tests: take tensors of the CPU, do the work on the
+ * first GPU and bring the results back, so that the suites run on a GPU as they are. Memory is copied with all that lies between the elements
  * and with the host's alignment: a kernel that writes beside its output, or can't bear an odd address, is seen.
  */
-public final class MirrorBackend implements Fp8Backend {
+public class MirrorBackend implements Fp8Backend {
     /** The first GPU, with kernels alone that keep the FP32 bound, which the suites ask for. */
     private static final class Portable implements Launcher {
         @Override
@@ -37,10 +37,72 @@ public final class MirrorBackend implements Fp8Backend {
     }
 
     private static final Device GPU = Device.cuda(0);
-    private static final Launcher LAUNCHER = new Portable();
+
+    private final String name;
+    private final Launcher launcher;
 
     /** For the service loader. */
-    public MirrorBackend() {}
+    public MirrorBackend() {
+        this("cuda-portable", new Portable());
+    }
+
+    MirrorBackend(String name, Launcher launcher) {
+        this.name = name;
+        this.launcher = launcher;
+    }
+
+    /** The first GPU with its Hopper GEMM, which gives groups the bits of plain products if those do not split K. */
+    private static final class Hopper implements Launcher {
+        @Override
+        public void launch(Fp8Kernel kernel, long blocks, MemorySegment parameters) {
+            GpuLauncher.of(GPU).launch(kernel, blocks, parameters);
+        }
+
+        @Override
+        public HopperModel.@Nullable Gpu hopper() {
+            return GpuLauncher.of(GPU).hopper();
+        }
+
+        @Override
+        public boolean splitsK() {
+            return false;
+        }
+
+        @Override
+        public void launch(HopperLaunch launch) {
+            GpuLauncher.of(GPU).launch(launch);
+        }
+
+        @Override
+        public long scratch() {
+            return GpuLauncher.of(GPU).scratch();
+        }
+
+        @Override
+        public long workspace(long bytes) {
+            return GpuLauncher.of(GPU).workspace(bytes);
+        }
+
+        @Override
+        public Object order() {
+            return GpuLauncher.of(GPU).order();
+        }
+    }
+
+    /** Backend {@code cuda-hopper}. */
+    public static final class OnHopper extends MirrorBackend {
+        /** For the service loader. */
+        public OnHopper() {
+            super("cuda-hopper", new Hopper());
+        }
+
+        @Override
+        public Optional<String> unavailable() {
+            Optional<String> why = super.unavailable();
+            return why.isPresent() || GpuLauncher.of(GPU).hopper() != null ? why
+                    : Optional.of("the first GPU has not compute capability 9.0");
+        }
+    }
 
     /** What lies on the GPU during one operation. */
     private static final class Mirror implements AutoCloseable {
@@ -101,7 +163,7 @@ public final class MirrorBackend implements Fp8Backend {
 
     @Override
     public String name() {
-        return "cuda-portable";
+        return name;
     }
 
     @Override
@@ -121,13 +183,13 @@ public final class MirrorBackend implements Fp8Backend {
 
     @Override
     public String description() {
-        return "backend cuda's portable kernels on copies";
+        return "backend cuda's kernels on copies";
     }
 
     @Override
     public void cast(Tensor source, Tensor target, Overflow overflow, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaCast.cast(LAUNCHER, m.of(source), m.of(target), overflow);
+            CudaCast.cast(launcher, m.of(source), m.of(target), overflow);
             m.bringBack(target);
         }
     }
@@ -135,7 +197,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void quantize(Tensor source, ScaledTensor target, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaQuantizer.quantize(LAUNCHER, m.of(source), m.of(target));
+            CudaQuantizer.quantize(launcher, m.of(source), m.of(target));
             m.bringBack(target);
         }
     }
@@ -143,7 +205,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void dequantize(ScaledTensor source, Tensor target, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaQuantizer.dequantize(LAUNCHER, m.of(source), m.of(target));
+            CudaQuantizer.dequantize(launcher, m.of(source), m.of(target));
             m.bringBack(target);
         }
     }
@@ -151,7 +213,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void requantize(ScaledTensor source, ScaledTensor target, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaQuantizer.requantize(LAUNCHER, m.of(source), m.of(target));
+            CudaQuantizer.requantize(launcher, m.of(source), m.of(target));
             m.bringBack(target);
         }
     }
@@ -159,7 +221,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaGemm.gemm(LAUNCHER, m.of(a), m.of(b), m.of(d), m.of(epilogue));
+            CudaGemm.gemm(launcher, m.of(a), m.of(b), m.of(d), m.of(epilogue));
             m.bringBack(d);
         }
     }
@@ -167,7 +229,7 @@ public final class MirrorBackend implements Fp8Backend {
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, ScaledTensor d, Epilogue epilogue, Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaGemm.gemm(LAUNCHER, m.of(a), m.of(b), m.of(d), m.of(epilogue));
+            CudaGemm.gemm(launcher, m.of(a), m.of(b), m.of(d), m.of(epilogue));
             m.bringBack(d);
         }
     }
@@ -176,7 +238,7 @@ public final class MirrorBackend implements Fp8Backend {
     public void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
             Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaGemm.grouped(LAUNCHER, m.of(a), begins, ends, b.stream().map(m::of).toList(), m.of(d));
+            CudaGemm.grouped(launcher, m.of(a), begins, ends, b.stream().map(m::of).toList(), m.of(d));
             m.bringBack(d);
         }
     }
@@ -185,7 +247,7 @@ public final class MirrorBackend implements Fp8Backend {
     public void kGroupedGemm(ScaledTensor a, ScaledTensor b, long[] offsets, Tensor d, @Nullable Tensor addend,
             Execution execution) {
         try (Mirror m = new Mirror()) {
-            CudaGemm.kGrouped(LAUNCHER, m.of(a), m.of(b), offsets, m.of(d), addend == null ? null : m.of(addend));
+            CudaGemm.kGrouped(launcher, m.of(a), m.of(b), offsets, m.of(d), addend == null ? null : m.of(addend));
             m.bringBack(d);
         }
     }

@@ -44,8 +44,8 @@ class WithoutCudaTest {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "--add-modules",
                 "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Xlog:class+load:stdout",
-                // The tests' own backend lends a GPU to tensors on the CPU; a user does not have it.
-                "-Doctet.fp8.disable=cuda-portable", "-cp", path,
+                // The tests' own backends lend a GPU to tensors on the CPU; a user does not have it.
+                "-Doctet.fp8.disable=cuda-portable,cuda-hopper", "-cp", path,
                 OnTheCpu.class.getName(), argument));
         Process p = new ProcessBuilder(command).redirectErrorStream(true).start();
         String printed = new String(p.getInputStream().readAllBytes());
