@@ -10,8 +10,8 @@
 #   OCTET_LIMIT       seconds that each step may take, 540 unless told
 #   OCTET_CLASS_LIMIT seconds that one class of tests may take, 180 unless told
 #
-# Each class of tests has a JVM of its own: a kernel that never ends, or an error after which the driver refuses all work
-# of the process, costs the rest of its class and nothing else.
+# Each class of tests has a JVM of its own: a kernel that never ends, or an error after which the driver refuses all
+# work of the process, costs the rest of its class and nothing else.
 #
 # Exit code: 0 all went well; 1 a test, a benchmark or the sanitizer failed; 2 wrong usage; 3 there is no GPU that can
 # be used, and info.txt says why.
@@ -120,11 +120,13 @@ info() {
     "$java" $options -cp "$classpath" dev.octet.benchmarks.gpu.GpuBenchmarks info
 }
 
-# What has tests for a GPU has Gpu in its name. A suite stands for the classes inside it.
+# What has tests for a GPU has Gpu in its name. A suite stands for the classes inside it; they take long and come last.
 test_classes() {
-    for module in $modules; do
-        (cd "$here/tests/$module" 2>/dev/null && find . -name '*Gpu*Test.class' -o -name '*GpuSuiteTest$*.class') |
-            sed 's|^\./||; s|\.class$||; s|/|.|g' | grep -v 'GpuSuiteTest$' | sort
+    for kind in '*Gpu*Test.class' '*GpuSuiteTest$*.class'; do
+        for module in $modules; do
+            (cd "$here/tests/$module" 2>/dev/null && find . -name "$kind" ! -name 'GpuSuiteTest.class') |
+                sed 's|^\./||; s|\.class$||; s|/|.|g' | sort
+        done
     done | grep -E "${OCTET_TESTS:-.}"
 }
 
@@ -143,7 +145,8 @@ tests() {
         most=${OCTET_CLASS_LIMIT:-180}
         echo "== $class"
         limited "$((left < most ? left : most))" "$java" $options -Doctet.cuda.traceResources=true $junit \
-            --select-class="$class" --include-tag=gpu --details=tree --reports-dir="$reports/$class" >"$reports/out" 2>&1
+            --select-class="$class" --include-tag=gpu --details=tree --reports-dir="$reports/$class" \
+            >"$reports/out" 2>&1
         code=$?
         cat "$reports/out"
         passed=$(sed -n 's/^\[ *\([0-9]*\) tests successful.*/\1/p' "$reports/out")

@@ -19,8 +19,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Backends {@code cuda-portable} and {@code cuda-hopper} of the tests: take tensors of the CPU, do the work on the
- * first GPU and bring the results back, so that the suites run on a GPU as they are. Memory is copied with all that lies between the elements
- * and with the host's alignment: a kernel that writes beside its output, or can't bear an odd address, is seen.
+ * first GPU and bring the results back, so that the suites run on a GPU as they are. Memory is copied with all that
+ * lies between the elements and with the host's alignment: a kernel that writes beside its output, or can't bear an
+ * odd address, is seen.
  */
 public class MirrorBackend implements Fp8Backend {
     /** The first GPU, with kernels alone that keep the FP32 bound, which the suites ask for. */
@@ -49,6 +50,11 @@ public class MirrorBackend implements Fp8Backend {
     MirrorBackend(String name, Launcher launcher) {
         this.name = name;
         this.launcher = launcher;
+    }
+
+    /** {@return the same with the kernels that callers of the first GPU get, K's split included} */
+    public static MirrorBackend ofCallers() {
+        return new MirrorBackend("cuda", GpuLauncher.of(GPU));
     }
 
     /** The first GPU with its Hopper GEMM, which gives groups the bits of plain products if those do not split K. */
