@@ -1,14 +1,14 @@
 #!/bin/sh
 # Runs Octet's GPU tests and benchmarks on a Linux x86-64 host that has an NVIDIA driver and a CUDA 13 toolkit. Needs no
-# JDK and no network.
+# JDK and no network. All of it takes less than ten minutes.
 #
 #   run-gpu.sh FOLDER [info] [tests] [bench] [sanitizer]     results go to FOLDER; without a list all four are done
 #
 #   OCTET_TESTS       only the test classes whose name matches this regular expression, for example LaunchGpuTest
 #   OCTET_BENCH       only the benchmarks whose name matches this regular expression
 #   OCTET_JAVA_OPTS   more options for the JVM, split at spaces
-#   OCTET_LIMIT       seconds that each step may take, 540 unless told
-#   OCTET_CLASS_LIMIT seconds that one class of tests may take, 180 unless told
+#   OCTET_LIMIT       seconds that all steps together may take, 570 unless told; what runs out of time has failed
+#   OCTET_CLASS_LIMIT seconds that one class of tests may take, 150 unless told
 #
 # Each class of tests has a JVM of its own: a kernel that never ends, or an error after which the driver refuses all
 # work of the process, costs the rest of its class and nothing else.
@@ -33,16 +33,21 @@ for step in "$@"; do
     case $step in info | tests | bench | sanitizer) ;; *) usage ;; esac
 done
 
+steps=$*
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 mkdir -p "$out" || exit 2
 out=$(CDPATH='' cd -- "$out" && pwd -P)
-limit=${OCTET_LIMIT:-540}
+end=$(($(date +%s) + ${OCTET_LIMIT:-570}))
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 
 # ------------------------------------------------------------------------------------------------ libraries
 
-# NVRTC and cuBLASLt lie in a toolkit, or inside a Python that has PyTorch. The loader looks where LD_LIBRARY_PATH says.
+# NVRTC, cuBLASLt and CUDA's runtime lie in a toolkit, or inside a Python that has PyTorch. The loader looks where
+# LD_LIBRARY_PATH says.
 has() {
-    for file in "$1"/libnvrtc.so.1[23]* "$1"/libcublasLt.so.1[23]* "$1"/libcuda.so.1; do
+    for file in "$1"/libnvrtc.so.1[23]* "$1"/libcublasLt.so.1[23]* "$1"/libcudart.so.1[23]* "$1"/libcuda.so.1; do
         [ -e "$file" ] && return 0
     done
     return 1
@@ -54,13 +59,14 @@ find_libraries() {
         has "$folder" && printf '%s:' "$folder"
     done
     python=$(command -v python3 2>/dev/null) || return 0
+    # nvidia/cu13/lib has all of CUDA 13; before, each library had a folder of its own.
     "$python" - 2>/dev/null <<'PYTHON'
 import glob, os, site, sys, sysconfig
 roots = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *sys.path}
 roots.update(getattr(site, "getsitepackages", lambda: [])())
 for root in sorted(r for r in roots if r):
     for folder in sorted(glob.glob(os.path.join(root, "nvidia", "*", "lib"))):
-        if glob.glob(folder + "/libnvrtc.so.1*") or glob.glob(folder + "/libcublasLt.so.1*"):
+        if any(glob.glob(folder + "/lib%s.so.1*" % name) for name in ("nvrtc", "cublasLt", "cudart")):
             print(folder, end=":")
 PYTHON
 }
@@ -78,36 +84,46 @@ for module in $modules; do
 done
 tests=${tests#:}
 classpath=$tests
-for jar in "$here"/lib/*.jar; do
+for jar in "$here"/lib/*.jar "$here"/presets/*.jar; do
     classpath=$classpath:$jar
 done
 
+# A cache of its own, so that all kernels are compiled here; JavaCPP unpacks its library into the same folder.
 options="--add-modules jdk.incubator.vector --enable-native-access=ALL-UNNAMED -XX:MaxRAMPercentage=50"
+options="$options -Doctet.cuda.cache=$work/kernels -Dorg.bytedeco.javacpp.cachedir=$work/javacpp"
 options="$options ${OCTET_JAVA_OPTS:-}"
 java=$here/runtime/bin/java
 junit="-cp $classpath:$here/junit/console.jar org.junit.platform.console.ConsoleLauncher execute"
 junit="$junit --disable-banner --disable-ansi-colors --exclude-engine=junit-vintage"
 junit="$junit --exclude-engine=junit-platform-suite"
 
-# Ended by force ten seconds later: a JVM that is asked to end may wait for a kernel that never does.
+# A command that gets so many seconds, or what is left of all time. Ended by force ten seconds later: a JVM that is asked
+# to end may wait for a kernel that never does.
 limited() {
     seconds=$1
     shift
+    left=$((end - $(date +%s)))
+    [ "$seconds" -lt "$left" ] || seconds=$left
+    if [ "$seconds" -le 0 ]; then
+        echo "NOT RUN: no time is left, see OCTET_LIMIT"
+        return 124
+    fi
     if command -v timeout >/dev/null 2>&1; then
         timeout -k 10 "$seconds" "$@"
     else
         "$@"
     fi
+    result=$?
+    case $result in 124 | 137) echo "STOPPED: not done after $seconds seconds" ;; esac
+    return "$result"
 }
 
-# A command with a time limit, its output on the screen and in a file. The status is the command's.
+# A command, its output on the screen and in a file. The status is the command's.
 keep() {
     file=$1
     shift
-    { "$@" 2>&1; echo $? >"$out/.status"; } | tee "$out/$file"
-    status=$(cat "$out/.status")
-    rm -f "$out/.status"
-    return "$status"
+    { "$@" 2>&1; echo $? >"$work/status"; } | tee "$out/$file"
+    return "$(cat "$work/status")"
 }
 
 info() {
@@ -115,8 +131,12 @@ info() {
     printf 'commit    %s\n' "$(cat "$here/COMMIT" 2>/dev/null || echo unknown)"
     printf 'kernel    %s\n' "$(uname -sr)"
     printf 'libraries %s\n' "${LD_LIBRARY_PATH:-}"
-    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv 2>&1 |
-        sed 's/^/smi       /'
+    if command -v nvidia-smi >/dev/null 2>&1; then
+        nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,power.limit \
+            --format=csv 2>&1 | sed 's/^/smi       /'
+    else
+        echo 'smi       there is no nvidia-smi'
+    fi
     "$java" $options -cp "$classpath" dev.octet.benchmarks.gpu.GpuBenchmarks info
 }
 
@@ -130,63 +150,80 @@ test_classes() {
     done | grep -E "${OCTET_TESTS:-.}"
 }
 
-tests() {
+# A class of tests, with more options for the JVM.
+test_class() {
+    class=$1
+    shift
     begun=$(date +%s)
-    reports=$(mktemp -d)
+    most=$((tests_end - begun))
+    [ "$most" -lt "${OCTET_CLASS_LIMIT:-150}" ] || most=${OCTET_CLASS_LIMIT:-150}
+    if [ "$most" -lt 5 ]; then
+        echo "NOT RUN  $class $*: no time is left" >>"$reports/summary"
+        return 1
+    fi
+    echo "== $class $*"
+    limited "$most" "$java" $options "$@" -Doctet.cuda.traceResources=true $junit --select-class="$class" \
+        --include-tag=gpu --details=tree --reports-dir="$reports/$class$*" >"$work/out" 2>&1
+    code=$?
+    cat "$work/out"
+    case $code in
+        0) word=ok ;;
+        124 | 137) word=TIMEOUT ;;
+        *) word=FAILED ;;
+    esac
+    printf '%-8s %s: %s passed, %s s\n' "$word" "$class $*" \
+        "$(sed -n 's/^\[ *\([0-9]*\) tests successful.*/\1/p' "$work/out" | grep . || echo 0)" \
+        "$(($(date +%s) - begun))" >>"$reports/summary"
+    return "$code"
+}
+
+# The bindings through java.lang.foreign; then all tests through the presets, where they load.
+tests() {
+    reports=$work/reports
+    mkdir -p "$reports"
     : >"$reports/summary"
-    result=0
-    for class in $(test_classes); do
-        left=$((limit - $(date +%s) + begun))
-        if [ "$left" -lt 15 ]; then
-            echo "NOT RUN  $class: no time is left" >>"$reports/summary"
-            result=1
-            continue
-        fi
-        most=${OCTET_CLASS_LIMIT:-180}
-        echo "== $class"
-        limited "$((left < most ? left : most))" "$java" $options -Doctet.cuda.traceResources=true $junit \
-            --select-class="$class" --include-tag=gpu --details=tree --reports-dir="$reports/$class" \
-            >"$reports/out" 2>&1
-        code=$?
-        cat "$reports/out"
-        passed=$(sed -n 's/^\[ *\([0-9]*\) tests successful.*/\1/p' "$reports/out")
-        case $code in
-            0) word=ok ;;
-            124 | 137) word=TIMEOUT ;;
-            *) word=FAILED ;;
-        esac
-        [ "$code" -eq 0 ] || result=1
-        printf '%-8s %s: %s passed, %s s\n' "$word" "$class" "${passed:-0}" "$(($(date +%s) - begun - limit + left))" \
-            >>"$reports/summary"
+    tests_end=$(($(date +%s) + 330))
+    if [ "$tests_end" -gt "$end" ] || [ "$steps" = tests ]; then
+        tests_end=$end
+    fi
+    failed_tests=0
+    for name in $(test_classes | grep '^dev\.octet\.cuda\.'); do
+        test_class "$name" -Doctet.cuda.binding=foreign || failed_tests=1
     done
-    grep -q '[1-9][0-9]* passed' "$reports/summary" || { echo "no test has passed" >>"$reports/summary"; result=1; }
-    rm -f "$reports/out"
+    for name in $(test_classes); do
+        test_class "$name" || failed_tests=1
+    done
+    grep -q ' [1-9][0-9]* passed' "$reports/summary" ||
+        { echo "no test has passed" >>"$reports/summary"; failed_tests=1; }
     tar -C "$reports" -czf "$out/reports.tgz" .
     cat "$reports/summary"
-    rm -rf "$reports"
-    return "$result"
+    return "$failed_tests"
 }
 
 bench() {
-    limited "$limit" "$java" $options -cp "$classpath" dev.octet.benchmarks.gpu.GpuBenchmarks run \
+    rm -rf "$work/kernels" # the first line is a cold start
+    limited "$([ "$steps" = bench ] && echo 9999 || echo 160)" "$java" $options -cp "$classpath" dev.octet.benchmarks.gpu.GpuBenchmarks run \
         --json "$out/bench.json" "${OCTET_BENCH:-.*}"
 }
 
 # The tests that are made for it, which are few and small: the tool slows kernels a hundredfold.
 sanitizer() {
-    tool=$(command -v compute-sanitizer 2>/dev/null) || tool=/usr/local/cuda/bin/compute-sanitizer
+    tool=$(command -v compute-sanitizer 2>/dev/null) || tool=${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer
     if [ ! -x "$tool" ]; then
         echo "SKIPPED: no compute-sanitizer here"
         return 0
     fi
-    result=0
+    failed_checks=0
+    checks=4
     for check in memcheck racecheck synccheck initcheck; do
         echo "== $check"
-        limited "$((limit / 4))" "$tool" --tool "$check" --error-exitcode 9 --target-processes all "$java" $options \
-            -Doctet.cuda.lineinfo=true $junit --scan-class-path="$tests" --include-tag='gpu & sanitizer' \
-            --details=summary || result=1
+        limited "$(((end - $(date +%s)) / checks))" "$tool" --tool "$check" --error-exitcode 9 \
+            --target-processes all "$java" $options -Doctet.cuda.lineinfo=true $junit \
+            --scan-class-path="$tests" --include-tag='gpu & sanitizer' --fail-if-no-tests --details=summary ||
+            failed_checks=1
+        checks=$((checks - 1))
     done
-    return "$result"
+    return "$failed_checks"
 }
 
 # ------------------------------------------------------------------------------------------------ steps
@@ -195,11 +232,11 @@ keep info.txt info
 case $? in
     0) ;;
     3)
-        echo "no GPU can be used here: see $out/info.txt" >&2
+        echo "no GPU can be used here: see $out/info.txt" | tee "$out/summary.txt" >&2
         exit 3
         ;;
     *)
-        echo "the description of this machine failed: see $out/info.txt" >&2
+        echo "FAILED: the description of this machine, see $out/info.txt" | tee "$out/summary.txt" >&2
         exit 1
         ;;
 esac

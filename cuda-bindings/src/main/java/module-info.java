@@ -11,6 +11,8 @@ module dev.octet.cuda {
 
     exports dev.octet.cuda;
 
+    uses dev.octet.cuda.KernelCatalog;
+
     provides dev.octet.core.spi.DeviceProvider with
             dev.octet.cuda.CudaDeviceProvider;
     provides dev.octet.core.spi.Component with

@@ -4,8 +4,10 @@ import dev.octet.core.Device;
 import dev.octet.cuda.driver.Driver;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.ServiceLoader;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
@@ -215,12 +217,58 @@ public final class CudaDevice {
      */
     public CudaModule module(KernelSource source) {
         CudaModule known = modules.get(source);
-        if (known != null) {
-            return known;
-        }
-        return modules.computeIfAbsent(source,
-                s -> CudaModule.load(this, s.name(), KernelCompiler.shared().compile(s, capability.arch()).image()));
+        // Compiled before the map is touched: it makes others wait that want other modules.
+        return known != null ? known : module(source, KernelCompiler.shared().compile(source, capability.arch()));
     }
+
+    private CudaModule module(KernelSource source, KernelCompiler.Compiled compiled) {
+        return modules.computeIfAbsent(source, s -> CudaModule.load(this, s.name(), compiled.image()));
+    }
+
+    /**
+     * Compiles kernels that are not in the disk cache, several at a time, and loads them all, so that no later call
+     * waits for a compiler. What is loaded already costs nothing. Without this, each kernel is compiled when it is
+     * first launched, in a tenth of a second to some seconds.
+     *
+     * @param sources the kernels
+     * @return what there was to do
+     * @throws KernelCompileException if NVRTC refuses one
+     * @throws IllegalStateException if some are not in the disk cache and there is no NVRTC; the message has the reason
+     */
+    public WarmUp warmUp(List<KernelSource> sources) {
+        long start = System.nanoTime();
+        List<KernelSource> missing = sources.stream().distinct().filter(s -> !modules.containsKey(s)).toList();
+        int compiled = 0;
+        List<KernelCompiler.Compiled> images = missing.isEmpty() ? List.of()
+                : KernelCompiler.shared().compileAll(missing, capability.arch());
+        for (int i = 0; i < images.size(); i++) {
+            module(missing.get(i), images.get(i));
+            compiled += images.get(i).cached() ? 0 : 1;
+        }
+        return new WarmUp(missing.size(), compiled, Duration.ofNanos(System.nanoTime() - start));
+    }
+
+    /**
+     * Compiles and loads the kernels of all of Octet's modules that are there, as {@link #warmUp(List)}: those that
+     * {@link KernelCatalog} lists for this GPU.
+     *
+     * @return what there was to do
+     * @throws KernelCompileException if NVRTC refuses one
+     * @throws IllegalStateException if some are not in the disk cache and there is no NVRTC; the message has the reason
+     */
+    public WarmUp warmUp() {
+        return warmUp(ServiceLoader.load(KernelCatalog.class, CudaDevice.class.getClassLoader()).stream()
+                .flatMap(c -> c.get().sources(capability).stream()).toList());
+    }
+
+    /**
+     * What a warm-up did.
+     *
+     * @param loaded programs that were not loaded before
+     * @param compiled those of them that were not in the disk cache
+     * @param took the time it took
+     */
+    public record WarmUp(int loaded, int compiled, Duration took) {}
 
     /**
      * {@return a kernel of a source, compiled and loaded when it is first asked for}

@@ -2,12 +2,21 @@ package dev.octet.cuda;
 
 import dev.octet.core.spi.Component;
 import dev.octet.cuda.driver.Compiler;
+import dev.octet.cuda.driver.NativeLibrary;
 import dev.octet.cuda.driver.Nvrtc;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.FutureTask;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,6 +46,7 @@ public final class KernelCompiler {
 
     private final Supplier<Compiler> open;
     private final KernelCache cache;
+    private final Map<String, FutureTask<Compiled>> underWay = new ConcurrentHashMap<>();
     private @Nullable Compiler compiler;
     private @Nullable String absent;
 
@@ -105,7 +115,8 @@ public final class KernelCompiler {
     }
 
     /**
-     * Compiles a program, or reads it from the cache.
+     * Compiles a program, or reads it from the cache. Several threads may compile several programs at the same time; of
+     * those that want the same one, one compiles it and the others wait for it.
      *
      * @param source the program
      * @param arch the architecture, for example {@code sm_90a}: {@link ComputeCapability#arch()}
@@ -117,6 +128,16 @@ public final class KernelCompiler {
         Compiler c = compiler();
         List<String> options = options(source, arch);
         String key = KernelCache.key(source, options, c.version());
+        FutureTask<Compiled> mine = new FutureTask<>(() -> compile(c, source, options, key));
+        FutureTask<Compiled> first = underWay.putIfAbsent(key, mine);
+        if (first == null) {
+            mine.run();
+            underWay.remove(key, mine);
+        }
+        return result(first == null ? mine : first);
+    }
+
+    private Compiled compile(Compiler c, KernelSource source, List<String> options, String key) {
         Optional<byte[]> known = cache.read(key);
         if (known.isPresent()) {
             return new Compiled(known.get(), "", true);
@@ -124,6 +145,52 @@ public final class KernelCompiler {
         Compiler.Result made = c.compile(source, options);
         cache.write(key, made.image());
         return new Compiled(made.image(), made.log(), false);
+    }
+
+    /**
+     * Compiles several programs at the same time, one on each processor, or reads them from the cache. The longest
+     * texts come first: a long compilation that begins last would be waited for alone.
+     *
+     * @param sources the programs
+     * @param arch the architecture, for example {@code sm_90a}
+     * @return the machine code of each, in the order of {@code sources}
+     * @throws KernelCompileException if NVRTC refuses one; the others are compiled and in the cache all the same
+     * @throws IllegalStateException if there is no NVRTC here; the message has the reason
+     */
+    public List<Compiled> compileAll(List<KernelSource> sources, String arch) {
+        compiler();
+        List<FutureTask<Compiled>> all =
+                sources.stream().map(s -> new FutureTask<>(() -> compile(s, arch))).toList();
+        int threads = Math.clamp(sources.size(), 1, Runtime.getRuntime().availableProcessors());
+        try (ExecutorService pool = Executors.newFixedThreadPool(threads,
+                Thread.ofPlatform().daemon().name("octet-compile-", 0).factory())) {
+            IntStream.range(0, all.size()).boxed()
+                    .sorted(Comparator.comparing(i -> -textBytes(sources.get(i)))).map(all::get).forEach(pool::execute);
+        }
+        return all.stream().map(KernelCompiler::result).toList();
+    }
+
+    private static int textBytes(KernelSource source) {
+        return source.text().length() + source.headers().values().stream().mapToInt(String::length).sum();
+    }
+
+    private static Compiled result(FutureTask<Compiled> task) {
+        boolean interrupted = false;
+        try {
+            while (true) {
+                try {
+                    return task.get();
+                } catch (InterruptedException e) {
+                    interrupted = true; // a compilation can't be stopped, and is soon done
+                } catch (ExecutionException e) {
+                    throw NativeLibrary.unexpected(e.getCause());
+                }
+            }
+        } finally {
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
     }
 
     /**

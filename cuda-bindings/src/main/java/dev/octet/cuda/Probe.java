@@ -72,7 +72,12 @@ record Probe(List<CudaDevice> devices, @Nullable String reason) {
         try {
             return new PresetDriver();
         } catch (LinkageError e) {
-            Driver driver = new NativeDriver(); // where the driver itself is missing, this says so
+            Driver driver;
+            try {
+                driver = new NativeDriver();
+            } catch (NoClassDefFoundError again) {
+                throw e; // both need the driver's own library, and the first attempt has said why it does not open
+            }
             System.getLogger(Probe.class.getName()).log(System.Logger.Level.WARNING,
                     "JavaCPP''s CUDA presets are on the class path and do not load, so the driver is called through"
                             + " java.lang.foreign. They need libcudart.so.13 of CUDA''s toolkit on the loader''s path,"

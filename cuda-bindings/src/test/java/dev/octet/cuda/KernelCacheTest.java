@@ -4,8 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.octet.cuda.driver.Compiler;
 import java.io.IOException;
@@ -17,10 +19,14 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import java.util.stream.Stream;
@@ -50,7 +56,7 @@ class KernelCacheTest {
     }
 
     /** Makes code of a source's text, and counts. */
-    private static final class Counting implements Compiler {
+    private static class Counting implements Compiler {
         final AtomicInteger compiled = new AtomicInteger();
         String version = "13.0";
 
@@ -109,6 +115,86 @@ class KernelCacheTest {
         assertNotEquals(KernelCache.key(SOURCE, List.of("ab", "c"), "1"), KernelCache.key(SOURCE, List.of("a", "bc"),
                 "1"));
         assertNotEquals(KernelCache.key(SOURCE, List.of("a"), "1"), KernelCache.key(SOURCE, List.of(), "1a"));
+    }
+
+    /** Two compilations that each wait for the other end only if they run at the same time. */
+    @Test
+    void severalAtATimeInTheOrderOfTheSources() {
+        assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "one processor compiles one after the other");
+        CyclicBarrier together = new CyclicBarrier(2);
+        Counting meeting = new Counting() {
+            @Override
+            public Result compile(KernelSource source, List<String> options) {
+                try {
+                    together.await(20, TimeUnit.SECONDS);
+                } catch (Exception e) {
+                    throw new IllegalStateException("nothing else was compiled meanwhile", e);
+                }
+                return super.compile(source, options);
+            }
+        };
+        KernelCompiler c = new KernelCompiler(() -> meeting, new KernelCache(folder.resolve("new/cache")));
+        List<KernelSource> sources = List.of(SOURCE.withOptions("-DX=1"),
+                KernelSource.of("b.cu", "longer" + SOURCE.text()));
+        List<KernelCompiler.Compiled> all = c.compileAll(sources, "sm_90a");
+        for (int i = 0; i < 2; i++) {
+            assertTrue(new String(all.get(i).image()).startsWith(sources.get(i).text()), "source " + i);
+            assertFalse(all.get(i).cached());
+        }
+        assertTrue(c.compileAll(sources, "sm_90a").stream().allMatch(KernelCompiler.Compiled::cached));
+        assertEquals(List.of(), c.compileAll(List.of(), "sm_90a"));
+    }
+
+    @Test
+    void whatTwoThreadsWantIsCompiledOnce() throws Exception {
+        CountDownLatch begun = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        Counting slow = new Counting() {
+            @Override
+            public Result compile(KernelSource source, List<String> options) {
+                begun.countDown();
+                try {
+                    assertTrue(go.await(20, TimeUnit.SECONDS));
+                } catch (InterruptedException e) {
+                    throw new IllegalStateException(e);
+                }
+                return super.compile(source, options);
+            }
+        };
+        KernelCompiler c = new KernelCompiler(() -> slow, new KernelCache(null));
+        try (ExecutorService threads = Executors.newFixedThreadPool(2)) {
+            Future<KernelCompiler.Compiled> one = threads.submit(() -> c.compile(SOURCE, "sm_90a"));
+            assertTrue(begun.await(20, TimeUnit.SECONDS));
+            AtomicReference<Thread> second = new AtomicReference<>();
+            Future<KernelCompiler.Compiled> other = threads.submit(() -> {
+                second.set(Thread.currentThread());
+                return c.compile(SOURCE, "sm_90a");
+            });
+            while (second.get() == null || second.get().getState() != Thread.State.WAITING) {
+                Thread.onSpinWait();
+            }
+            go.countDown();
+            assertSame(one.get(), other.get());
+        }
+        assertEquals(1, slow.compiled.get());
+    }
+
+    @Test
+    void oneThatIsRefusedDoesNotKeepTheOthersFromTheCache() {
+        Counting picky = new Counting() {
+            @Override
+            public Result compile(KernelSource source, List<String> options) {
+                if (source.name().equals("bad.cu")) {
+                    throw new KernelCompileException("compiling bad.cu", 6, "NVRTC_ERROR_COMPILATION", "no");
+                }
+                return super.compile(source, options);
+            }
+        };
+        KernelCompiler c = new KernelCompiler(() -> picky, new KernelCache(folder.resolve("new/cache")));
+        List<KernelSource> sources = List.of(KernelSource.of("bad.cu", "?"), SOURCE, SOURCE.withOptions("-DX=1"));
+        assertThrows(KernelCompileException.class, () -> c.compileAll(sources, "sm_90a"));
+        assertEquals(2, picky.compiled.get());
+        assertTrue(c.compileAll(sources.subList(1, 3), "sm_90a").stream().allMatch(KernelCompiler.Compiled::cached));
     }
 
     @Test

@@ -81,6 +81,23 @@ class NvrtcTest {
                 "sm_90a")).log().contains("factor.cuh"));
     }
 
+    /** Over a driver that keeps books, and takes any machine code. */
+    @Test
+    void aWarmUpCompilesAndLoadsEachOnce() {
+        FakeDriver driver = new FakeDriver();
+        CudaDevice gpu = new CudaDevice(driver, 0);
+        KernelSource other = SOURCE.withOptions("-DOTHER");
+        CudaDevice.WarmUp first = gpu.warmUp(List.of(SOURCE, other, SOURCE));
+        assertEquals(2, first.loaded());
+        assertEquals(2, first.compiled());
+        assertEquals(2, driver.open.values().stream().filter("module"::equals).count());
+        CudaDevice.WarmUp again = gpu.warmUp(List.of(other, SOURCE));
+        assertEquals(0, again.loaded());
+        assertEquals(2, driver.open.values().stream().filter("module"::equals).count());
+        assertThrows(KernelCompileException.class,
+                () -> gpu.warmUp(List.of(SOURCE, KernelSource.of("bad.cu", "__global__ void k() { y; }"))));
+    }
+
     @Test
     void hopperInstructionsNeedItsOwnTarget() {
         KernelSource wgmma = KernelSource.of("fence.cu",

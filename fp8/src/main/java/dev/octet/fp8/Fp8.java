@@ -63,6 +63,20 @@ public final class Fp8 {
         return new Fp8(backend, new Execution(pool));
     }
 
+    /**
+     * Gets a device ready: on a GPU, compiles and loads the kernels, several at a time, so that no first call of an
+     * operation waits for a compiler. Those of the matrix product are the ones that DeepSeek-V3's shapes take; another
+     * shape may still compile one. What was compiled is kept on disk, so this takes seconds once on a machine, then
+     * milliseconds. On the CPU there is nothing to do.
+     *
+     * @param device which
+     * @throws IllegalArgumentException if there is no such device or the backend does not serve it
+     * @throws IllegalStateException if a kernel has to be compiled and there is no NVRTC; the message has the reason
+     */
+    public void warmUp(Device device) {
+        backendFor(device).warmUp(device);
+    }
+
     private Fp8Backend backendFor(Device device) {
         return Fp8Backends.FOUND.on(device, backend);
     }

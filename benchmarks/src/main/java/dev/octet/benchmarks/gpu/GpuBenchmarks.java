@@ -1,12 +1,9 @@
 package dev.octet.benchmarks.gpu;
 
 import dev.octet.core.Octet;
-import dev.octet.cuda.ComputeCapability;
 import dev.octet.cuda.Cuda;
 import dev.octet.cuda.CudaDevice;
-import dev.octet.cuda.KernelCatalog;
 import dev.octet.cuda.KernelCompiler;
-import dev.octet.cuda.KernelSource;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,7 +12,6 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.ServiceLoader;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -86,7 +82,8 @@ public final class GpuBenchmarks {
     }
 
     private static boolean measure(CudaDevice gpu, Pattern names, Results results) throws IOException {
-        System.out.printf("%-56s %10s %10s %10s%n", "median microseconds of one call", "device", "stream", "CPU");
+        System.out.printf("%-56s %10s %10s %10s %10s%n", "median microseconds of one call", "device", "stream",
+                "wall", "CPU");
         boolean ok = true;
         for (GpuCase c : cases()) {
             if (!names.matcher(c.name()).find()) {
@@ -94,11 +91,12 @@ public final class GpuBenchmarks {
             }
             try (GpuCase.Prepared work = c.prepare(gpu)) {
                 GpuTimer t = GpuTimer.measure(gpu, work);
-                StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-56s %10.2f %10.2f %10.2f",
-                        c.name(), t.deviceMicros(), t.streamMicros(), t.callMicros()));
+                StringBuilder line = new StringBuilder(String.format(Locale.ROOT, "%-56s %10.2f %10.2f %10.2f %10.2f",
+                        c.name(), t.deviceMicros(), t.streamMicros(), t.wallMicros(), t.callMicros()));
                 StringBuilder row = new StringBuilder(String.format(Locale.ROOT,
-                        "{\"name\": \"%s\", \"deviceMicros\": %s, \"streamMicros\": %.3f, \"callMicros\": %.3f",
-                        c.name(), number(t.deviceMicros()), t.streamMicros(), t.callMicros()));
+                        "{\"name\": \"%s\", \"deviceMicros\": %s, \"streamMicros\": %.3f,"
+                                + " \"wallMicros\": %.3f, \"callMicros\": %.3f",
+                        c.name(), number(t.deviceMicros()), t.streamMicros(), t.wallMicros(), t.callMicros()));
                 double best = Double.isNaN(t.deviceMicros()) ? t.streamMicros() : t.deviceMicros();
                 for (GpuCase.Amount a : work.amounts()) {
                     line.append(String.format(Locale.ROOT, "  %.1f %s", a.count() / best / 1e3, a.unit()));
@@ -117,32 +115,29 @@ public final class GpuBenchmarks {
         return ok;
     }
 
-    /** How long it takes to compile all kernels of each module when nothing is in the cache. */
+    /**
+     * How long all kernels of all modules take to be compiled, several at a time, and loaded: a cold start, if the disk
+     * cache is empty ({@code -Doctet.cuda.cache=} a new folder), which the output says.
+     */
     private static boolean coldStart(CudaDevice gpu, Pattern names, Results results) throws IOException {
-        boolean ok = true;
-        for (KernelCatalog catalog : ServiceLoader.load(KernelCatalog.class)) {
-            String name = "compile/all kernels of " + catalog.module();
-            if (!names.matcher(name).find()) {
-                continue;
-            }
-            ComputeCapability capability = gpu.capability();
-            long start = System.nanoTime();
-            int sources = 0;
-            try {
-                for (KernelSource s : catalog.sources(capability)) {
-                    KernelCompiler.shared().compileAnew(s, capability.arch());
-                    sources++;
-                }
-            } catch (RuntimeException e) {
-                ok = false;
-                e.printStackTrace(System.out);
-            }
-            double seconds = (System.nanoTime() - start) / 1e9;
-            System.out.printf(Locale.ROOT, "%-56s %10.3f s for %d sources%n", name, seconds, sources);
-            results.add(String.format(Locale.ROOT, "{\"name\": \"%s\", \"sources\": %d, \"seconds\": %.3f}", name,
-                    sources, seconds));
+        String name = "start/all kernels";
+        if (!names.matcher(name).find()) {
+            return true;
         }
-        return ok;
+        try {
+            CudaDevice.WarmUp w = gpu.warmUp();
+            double seconds = w.took().toNanos() / 1e9;
+            System.out.printf(Locale.ROOT, "%-56s %10.3f s for %d programs, of which %d were compiled, by %d"
+                    + " processors%n", name, seconds, w.loaded(), w.compiled(), Runtime.getRuntime().availableProcessors());
+            results.add(String.format(Locale.ROOT, "{\"name\": \"%s\", \"programs\": %d, \"compiled\": %d,"
+                    + " \"processors\": %d, \"seconds\": %.3f}", name, w.loaded(), w.compiled(),
+                    Runtime.getRuntime().availableProcessors(), seconds));
+            return true;
+        } catch (RuntimeException e) {
+            System.out.printf("%-56s FAILED: %s%n", name, e);
+            e.printStackTrace(System.out);
+            return false;
+        }
     }
 
     private static String number(double value) {

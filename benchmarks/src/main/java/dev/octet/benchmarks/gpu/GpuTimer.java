@@ -8,16 +8,17 @@ import dev.octet.cuda.CudaStream;
 import java.util.Arrays;
 
 /**
- * Three times of a call. Events have a grain of half a microsecond and a cost of several, so they stand around many
+ * Four times of a call. Events have a grain of half a microsecond and a cost of several, so they stand around many
  * calls; the calls go round several sets of data, so that none finds its own in the second-level cache.
  *
  * @param deviceMicros the GPU's time for one call, by events around a graph of many calls: what remains when the CPU
  *     needs no time; NaN if the calls can't be recorded
  * @param streamMicros the GPU's time for one call, by events around many calls that Java makes one after the other: the
  *     larger of the GPU's time and the CPU's time to make the call
+ * @param wallMicros the CPU's time from a call, made when the GPU is idle, until its result is there
  * @param callMicros the CPU's time to make one call, without waiting for it
  */
-record GpuTimer(double deviceMicros, double streamMicros, double callMicros) {
+record GpuTimer(double deviceMicros, double streamMicros, double wallMicros, double callMicros) {
     private static final int ROUNDS = 9;
     private static final double TARGET_MICROS = 20_000;
     private static final int MAX_CALLS = 2_000;
@@ -39,8 +40,22 @@ record GpuTimer(double deviceMicros, double streamMicros, double callMicros) {
                 stream.synchronize();
             }
             double recorded = work.recordable() ? recorded(stream, start, end, work, calls) : Double.NaN;
-            return new GpuTimer(recorded, median(streamed), median(called));
+            double waited = waitedFor(stream, work, Math.min(calls, QUEUE));
+            return new GpuTimer(recorded, median(streamed), waited, median(called));
         }
+    }
+
+    private static double waitedFor(CudaStream stream, GpuCase.Prepared work, int calls) {
+        double[] times = new double[calls];
+        stream.run(() -> {
+            for (int i = 0; i < calls; i++) {
+                long start = System.nanoTime();
+                work.run(stream, i % work.sets());
+                stream.synchronize();
+                times[i] = (System.nanoTime() - start) / 1e3;
+            }
+        });
+        return median(times);
     }
 
     /** {@return how many calls fill a measurement} */

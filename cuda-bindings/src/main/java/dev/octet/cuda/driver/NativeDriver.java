@@ -5,21 +5,16 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
-import java.util.List;
 
 /**
- * The driver's own library, {@code libcuda.so.1}. Loading this class opens it; where that fails, the error says why.
- * The system property {@code octet.cuda.libcuda} names another file.
+ * The driver through {@code java.lang.foreign}. Loading this class opens its library; where that fails, the error says
+ * why.
  *
  * <p>The names with {@code _v2} are those that {@code cuda.h} puts in the place of the plain ones. The functions are
  * static constants, so that a call compiles to a call. Pointers are passed as {@code long}: both go through the same
  * registers.
  */
-public final class NativeDriver implements Driver {
-    private static final NativeLibrary LIBRARY = NativeLibrary.open("NVIDIA driver", candidates(),
-            "Octet's kernels for GPUs need an NVIDIA GPU and its driver for CUDA 12.4 or later; everything else runs on"
-                    + " the CPU without them.");
-
+public final class NativeDriver extends GraphNodes {
     private static final MethodHandle INIT = LIBRARY.function("cuInit", "i");
     private static final MethodHandle DRIVER_GET_VERSION = LIBRARY.function("cuDriverGetVersion", "l");
     private static final MethodHandle GET_ERROR_NAME = LIBRARY.function("cuGetErrorName", "il");
@@ -68,17 +63,11 @@ public final class NativeDriver implements Driver {
     private static final MethodHandle STREAM_BEGIN_CAPTURE = LIBRARY.function("cuStreamBeginCapture_v2", "li");
     private static final MethodHandle STREAM_END_CAPTURE = LIBRARY.function("cuStreamEndCapture", "ll");
     private static final MethodHandle STREAM_IS_CAPTURING = LIBRARY.function("cuStreamIsCapturing", "ll");
-    private static final MethodHandle GRAPH_GET_NODES = LIBRARY.function("cuGraphGetNodes", "lll");
-    private static final MethodHandle GRAPH_NODE_GET_TYPE = LIBRARY.function("cuGraphNodeGetType", "ll");
-    private static final MethodHandle GRAPH_KERNEL_NODE_GET_PARAMS =
-            LIBRARY.function("cuGraphKernelNodeGetParams_v2", "ll");
     private static final MethodHandle GRAPH_INSTANTIATE_WITH_FLAGS =
             LIBRARY.function("cuGraphInstantiateWithFlags", "lll");
     private static final MethodHandle GRAPH_DESTROY = LIBRARY.function("cuGraphDestroy", "l");
     private static final MethodHandle GRAPH_EXEC_DESTROY = LIBRARY.function("cuGraphExecDestroy", "l");
     private static final MethodHandle GRAPH_LAUNCH = LIBRARY.function("cuGraphLaunch", "ll");
-    private static final MethodHandle GRAPH_EXEC_KERNEL_NODE_SET_PARAMS =
-            LIBRARY.function("cuGraphExecKernelNodeSetParams_v2", "lll");
 
     private static final int SUCCESS = 0;
     private static final int INVALID_VALUE = 1;
@@ -104,10 +93,6 @@ public final class NativeDriver implements Driver {
             int ordinal = i;
             devices[i] = intFrom("cuDeviceGet", out -> (int) DEVICE_GET.invokeExact(out, ordinal));
         }
-    }
-
-    private static List<String> candidates() {
-        return List.of(System.getProperty("octet.cuda.libcuda", "libcuda.so.1"));
     }
 
     // ---------------------------------------------------------------------------------------------- calls
@@ -147,6 +132,11 @@ public final class NativeDriver implements Driver {
 
     private static int intFrom(String name, Query query) {
         return (int) longFrom(name, query); // the memory is zeroed, and numbers are little-endian wherever CUDA runs
+    }
+
+    @Override
+    CudaException failed(String call, int status) {
+        return failure(call, status);
     }
 
     private static CudaException failure(String call, int status) {
@@ -461,33 +451,6 @@ public final class NativeDriver implements Driver {
     }
 
     @Override
-    public long[] nodes(long graph) {
-        int count = (int) longFrom("cuGraphGetNodes", out -> (int) GRAPH_GET_NODES.invokeExact(graph, 0L, out));
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment nodes = arena.allocate(8L * Math.max(1, count), 8);
-            MemorySegment size = arena.allocateFrom(ValueLayout.JAVA_LONG, count);
-            check("cuGraphGetNodes",
-                    () -> (int) GRAPH_GET_NODES.invokeExact(graph, nodes.address(), size.address()));
-            return nodes.asSlice(0, 8L * count).toArray(ValueLayout.JAVA_LONG);
-        }
-    }
-
-    @Override
-    public int nodeType(long node) {
-        return intFrom("cuGraphNodeGetType", out -> (int) GRAPH_NODE_GET_TYPE.invokeExact(node, out));
-    }
-
-    @Override
-    public long nodeFunction(long node) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment params = arena.allocate(KernelNodeLayout.BYTES, 8);
-            check("cuGraphKernelNodeGetParams",
-                    () -> (int) GRAPH_KERNEL_NODE_GET_PARAMS.invokeExact(node, params.address()));
-            return KernelNodeLayout.function(params);
-        }
-    }
-
-    @Override
     public long instantiate(long graph) {
         return longFrom("cuGraphInstantiate",
                 out -> (int) GRAPH_INSTANTIATE_WITH_FLAGS.invokeExact(out, graph, 0L));
@@ -513,16 +476,6 @@ public final class NativeDriver implements Driver {
         }
         if (status != SUCCESS) {
             throw failure("cuGraphLaunch", status);
-        }
-    }
-
-    @Override
-    public void updateNode(long executable, long node, long config, long function, long parameters) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment params = arena.allocate(KernelNodeLayout.BYTES, 8);
-            KernelNodeLayout.write(params, config, function, parameters);
-            check("cuGraphExecKernelNodeSetParams",
-                    () -> (int) GRAPH_EXEC_KERNEL_NODE_SET_PARAMS.invokeExact(executable, node, params.address()));
         }
     }
 }

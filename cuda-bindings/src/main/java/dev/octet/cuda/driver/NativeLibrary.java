@@ -98,7 +98,7 @@ public record NativeLibrary(String file, SymbolLookup symbols) {
     }
 
     /** {@return what to throw for something that came out of a downcall, unless it can be thrown as it is} */
-    static RuntimeException unexpected(Throwable t) {
+    public static RuntimeException unexpected(Throwable t) {
         if (t instanceof RuntimeException e) {
             throw e;
         }

@@ -1,26 +1,21 @@
 package dev.octet.cuda.driver;
 
 import dev.octet.cuda.CudaException;
-import java.lang.foreign.Arena;
+import dev.octet.cuda.driver.PresetPointers.Addresses;
+import dev.octet.cuda.driver.PresetPointers.Context;
+import dev.octet.cuda.driver.PresetPointers.Event;
+import dev.octet.cuda.driver.PresetPointers.Executable;
+import dev.octet.cuda.driver.PresetPointers.Function;
+import dev.octet.cuda.driver.PresetPointers.Graph;
+import dev.octet.cuda.driver.PresetPointers.Host;
+import dev.octet.cuda.driver.PresetPointers.Map;
+import dev.octet.cuda.driver.PresetPointers.Module;
+import dev.octet.cuda.driver.PresetPointers.Stream;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-import java.util.List;
-import org.bytedeco.cuda.cudart.CUDA_KERNEL_NODE_PARAMS_v2;
-import org.bytedeco.cuda.cudart.CUctx_st;
-import org.bytedeco.cuda.cudart.CUevent_st;
-import org.bytedeco.cuda.cudart.CUfunc_st;
-import org.bytedeco.cuda.cudart.CUgraphExec_st;
-import org.bytedeco.cuda.cudart.CUgraphNode_st;
-import org.bytedeco.cuda.cudart.CUgraph_st;
-import org.bytedeco.cuda.cudart.CUlaunchConfig;
-import org.bytedeco.cuda.cudart.CUmod_st;
-import org.bytedeco.cuda.cudart.CUstream_st;
-import org.bytedeco.cuda.cudart.CUtensorMap;
 import org.bytedeco.cuda.global.cudart;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
-import org.bytedeco.javacpp.PointerPointer;
 import org.bytedeco.javacpp.SizeTPointer;
 
 /**
@@ -30,14 +25,10 @@ import org.bytedeco.javacpp.SizeTPointer;
  * <p>Addresses go to JNI in pointer objects that own nothing and are never freed by JavaCPP. What is called often takes
  * them from a thread's own set, so that a launch allocates nothing.
  */
-public final class PresetDriver implements Driver {
+public final class PresetDriver extends GraphNodes {
     private static final int OLDEST = 13000;
     private static final int SUCCESS = cudart.CUDA_SUCCESS;
     private static final ThreadLocal<Addresses> ADDRESSES = ThreadLocal.withInitial(Addresses::new);
-    /** The presets' form of this function has room for a single node. */
-    private static final MethodHandle GRAPH_GET_NODES = NativeLibrary
-            .open("NVIDIA driver", List.of(System.getProperty("octet.cuda.libcuda", "libcuda.so.1")), "")
-            .function("cuGraphGetNodes", "lll");
 
     private final int[] devices;
 
@@ -61,126 +52,6 @@ public final class PresetDriver implements Driver {
 
     // ---------------------------------------------------------------------------------------------- addresses
 
-    /** Pointer objects of one thread, set to an address for the length of one call. */
-    private static final class Addresses {
-        final Context context = new Context();
-        final Stream stream = new Stream();
-        final Event event = new Event();
-        final Function function = new Function();
-        final Config config = new Config();
-        final Parameters parameters = new Parameters();
-        final Executable executable = new Executable();
-        final Host host = new Host();
-    }
-
-    private static final class Context extends CUctx_st {
-        Context at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Stream extends CUstream_st {
-        Stream at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Event extends CUevent_st {
-        Event at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Module extends CUmod_st {
-        Module at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Function extends CUfunc_st {
-        Function at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Graph extends CUgraph_st {
-        Graph at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Node extends CUgraphNode_st {
-        Node at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Executable extends CUgraphExec_st {
-        Executable at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Config extends CUlaunchConfig {
-        Config() {
-            super((Pointer) null);
-        }
-
-        Config at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class NodeParameters extends CUDA_KERNEL_NODE_PARAMS_v2 {
-        NodeParameters() {
-            super((Pointer) null);
-        }
-
-        NodeParameters at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Map extends CUtensorMap {
-        Map() {
-            super((Pointer) null);
-        }
-
-        Map at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    /** The array of the addresses of a kernel's parameters. */
-    private static final class Parameters extends PointerPointer<Pointer> {
-        Parameters() {
-            super((Pointer) null);
-        }
-
-        Parameters at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
-    private static final class Host extends Pointer {
-        Host at(long a) {
-            address = a;
-            return this;
-        }
-    }
-
     private static Stream stream(long handle) {
         return ADDRESSES.get().stream.at(handle);
     }
@@ -201,6 +72,11 @@ public final class PresetDriver implements Driver {
         if (status != SUCCESS) {
             throw failure(call, status);
         }
+    }
+
+    @Override
+    CudaException failed(String call, int status) {
+        return failure(call, status);
     }
 
     private static CudaException failure(String call, int status) {
@@ -518,43 +394,6 @@ public final class PresetDriver implements Driver {
     }
 
     @Override
-    public long[] nodes(long graph) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment size = arena.allocate(ValueLayout.JAVA_LONG);
-            check("cuGraphGetNodes", nodes(graph, 0, size.address()));
-            long count = size.get(ValueLayout.JAVA_LONG, 0);
-            MemorySegment nodes = arena.allocate(8 * Math.max(1, count), 8);
-            check("cuGraphGetNodes", nodes(graph, nodes.address(), size.address()));
-            return nodes.asSlice(0, 8 * count).toArray(ValueLayout.JAVA_LONG);
-        }
-    }
-
-    private static int nodes(long graph, long nodes, long size) {
-        try {
-            return (int) GRAPH_GET_NODES.invokeExact(graph, nodes, size);
-        } catch (Throwable t) {
-            throw NativeLibrary.unexpected(t);
-        }
-    }
-
-    @Override
-    public int nodeType(long node) {
-        int[] type = new int[1];
-        check("cuGraphNodeGetType", cudart.cuGraphNodeGetType(new Node().at(node), type));
-        return type[0];
-    }
-
-    @Override
-    public long nodeFunction(long node) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment params = arena.allocate(KernelNodeLayout.BYTES, 8);
-            check("cuGraphKernelNodeGetParams", cudart.cuGraphKernelNodeGetParams(new Node().at(node),
-                    new NodeParameters().at(params.address())));
-            return KernelNodeLayout.function(params);
-        }
-    }
-
-    @Override
     public long instantiate(long graph) {
         Executable executable = new Executable();
         check("cuGraphInstantiate", cudart.cuGraphInstantiate(executable, new Graph().at(graph), 0));
@@ -575,15 +414,5 @@ public final class PresetDriver implements Driver {
     public void launchGraph(long executable, long stream) {
         Addresses a = ADDRESSES.get();
         check("cuGraphLaunch", cudart.cuGraphLaunch(a.executable.at(executable), a.stream.at(stream)));
-    }
-
-    @Override
-    public void updateNode(long executable, long node, long config, long function, long parameters) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment params = arena.allocate(KernelNodeLayout.BYTES, 8);
-            KernelNodeLayout.write(params, config, function, parameters);
-            check("cuGraphExecKernelNodeSetParams", cudart.cuGraphExecKernelNodeSetParams(
-                    new Executable().at(executable), new Node().at(node), new NodeParameters().at(params.address())));
-        }
     }
 }

@@ -52,6 +52,11 @@ public final class CudaBackend implements Fp8Backend {
     }
 
     @Override
+    public void warmUp(Device device) {
+        GpuLauncher.warmUp(device);
+    }
+
+    @Override
     public void cast(Tensor source, Tensor target, Overflow overflow, Execution execution) {
         CudaCast.cast(GpuLauncher.of(source.device()), source, target, overflow);
     }

@@ -10,7 +10,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
 
-/** Launches the kernels of {@code fp8_quantize.cu}, which explains them. */
+/** Launches the quantisers and the dequantiser; {@code fp8_tiles.cuh} explains them. */
 final class CudaQuantizer {
     private static final int TILE = 128;
     /** Rows that a block of the row quantiser takes. */

@@ -63,6 +63,12 @@ final class GpuLauncher implements Launcher {
                 : ALL.computeIfAbsent(device.index(), index -> new GpuLauncher(Cuda.device(index)));
     }
 
+    /** Compiles and loads the kernels of a GPU. */
+    static void warmUp(Device device) {
+        CudaDevice gpu = Cuda.device(device.index());
+        gpu.warmUp(new Fp8KernelCatalog().sources(gpu.capability()));
+    }
+
     @Override
     public void launch(Fp8Kernel kernel, long blocks, MemorySegment parameters) {
         if (blocks > Integer.MAX_VALUE) {

@@ -1,5 +1,6 @@
 package dev.octet.fp8.spi;
 
+import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
 import dev.octet.core.spi.Backend;
@@ -119,6 +120,14 @@ public interface Fp8Backend extends Backend {
                     epilogue, execution);
         }
     }
+
+    /**
+     * Prepares what the first call of an operation would otherwise wait for. This implementation has nothing of that
+     * kind.
+     *
+     * @param device which
+     */
+    default void warmUp(Device device) {}
 
     private static Tensor matrix(Tensor t, int index) {
         return t.slice(0, index, index + 1).reshape(t.dim(1), t.dim(2));

@@ -116,19 +116,25 @@ __device__ __forceinline__ u32 encode_quantized(const Codec& c, float x) {
     return magnitude > INFINITY_BITS ? c.nan : bits >> 24 & 0x80 | encode_magnitude(c, magnitude);
 }
 
-/// Four quantised codes in a word, the first in the lowest byte. GPUs from sm_89 on have an instruction that rounds and
-/// saturates just so, and turns every NaN into 0x7F.
+/// Four quantised codes in a word, the first in the lowest byte. GPUs from sm_89 on have instructions that round and
+/// saturate just so. They turn every NaN into 0x7F, which is E4M3's; E5M2's is 0x7E here, and 0x7F is no other code.
 __device__ __forceinline__ u32 encode_quantized4(const Codec& c, float x0, float x1, float x2, float x3) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+    u16 low, high;
     if (c.shift == 20) {
-        u16 low, high;
         asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(x1), "f"(x0));
         asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(x3), "f"(x2));
         return u32(low) | u32(high) << 16;
     }
-#endif
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(low) : "f"(x1), "f"(x0));
+    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(high) : "f"(x3), "f"(x2));
+    u32 word = u32(low) | u32(high) << 16;
+    // Numbers end at 0x7B and 0xFB, so adding 1 carries into no neighbour, and sets the sign of 0x7F alone.
+    return word - ((word + 0x01010101u & ~word) >> 7 & 0x01010101u);
+#else
     return encode_quantized(c, x0) | encode_quantized(c, x1) << 8 | encode_quantized(c, x2) << 16
             | encode_quantized(c, x3) << 24;
+#endif
 }
 
 /// Exact.

@@ -16,6 +16,9 @@ import dev.octet.cuda.CudaDevice;
 import dev.octet.cuda.CudaStream;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8;
+import dev.octet.fp8.Granularity;
+import dev.octet.fp8.Overflow;
+import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
 import dev.octet.fp8.reference.ExactResult;
@@ -151,6 +154,78 @@ class GpuTest {
                 assertArrayEquals(product(alone, b), product(end, b));
             }
         }
+    }
+
+    /** The last elements of an output of more than 2^31 have the bits that they have in a small one. */
+    @Test
+    void outputsBeyond31Bits() {
+        long columns = 32768;
+        long rows = (1L << 31) / columns + 70;
+        assumeTrue(Cuda.device(0).freeMemory() > 4 * rows * columns, "not enough memory on the GPU");
+        try (Tensor x = Tensor.allocate(GPU, DType.BF16, Shape.of(rows, 128)); Tensor last = gaussian(12, 64, 128);
+                Tensor w = gaussian(13, columns, 128)) {
+            x.slice(0, rows - 64, rows).copyFrom(last);
+            try (ScaledTensor a = fp8.quantize(x, DType.F8_E4M3, Scaling.ACTIVATION);
+                    ScaledTensor alone = fp8.quantize(last, DType.F8_E4M3, Scaling.ACTIVATION);
+                    ScaledTensor b = fp8.quantize(w, DType.F8_E4M3, Scaling.WEIGHT);
+                    Tensor d = fp8.gemm(a, b, DType.BF16)) {
+                // Another number of rows may take another kernel: then sums are equal, and their order is not.
+                try (Tensor small = fp8.gemm(alone, b, DType.BF16);
+                        Tensor end = d.slice(0, rows - 64, rows).to(Device.CPU)) {
+                    float[] expected = small.toFloatArray();
+                    float[] values = end.toFloatArray();
+                    for (int i = 0; i < values.length; i++) {
+                        assertEquals(expected[i], values[i], 0.05f + Math.abs(expected[i]) * 0x1p-6f, "element " + i);
+                    }
+                }
+                try (Tensor codes = Tensor.allocate(GPU, DType.F8_E4M3, d.shape());
+                        Tensor end = Tensor.allocate(GPU, DType.F8_E4M3, Shape.of(64, columns))) {
+                    fp8.cast(d, codes, Overflow.SATURATE);
+                    fp8.cast(d.slice(0, rows - 64, rows), end, Overflow.SATURATE);
+                    assertArrayEquals(bytes(end), bytes(codes.slice(0, rows - 64, rows)));
+                }
+            }
+        }
+    }
+
+    /** One scale for a matrix takes memory of its stream between two kernels. */
+    @Test
+    void twoStreamsQuantiseAtOnce() {
+        CudaDevice gpu = Cuda.device(0);
+        Scaling scaling = new Scaling(Granularity.TENSOR, ScaleFormat.F32);
+        try (Tensor x = gaussian(14, 700, 1536); Tensor y = gaussian(15, 1536, 700);
+                ScaledTensor ofX = fp8.quantize(x, DType.F8_E4M3, scaling);
+                ScaledTensor ofY = fp8.quantize(y, DType.F8_E4M3, scaling);
+                CudaStream one = gpu.newStream(); CudaStream other = gpu.newStream()) {
+            List<ScaledTensor> results = new ArrayList<>();
+            for (int i = 0; i < 32; i++) {
+                Tensor source = i % 2 == 0 ? x : y;
+                results.add(ScaledTensor.allocate(GPU, DType.F8_E4M3, source.dim(0), source.dim(1), scaling));
+            }
+            gpu.synchronize();
+            for (int i = 0; i < results.size(); i++) {
+                ScaledTensor q = results.get(i);
+                Tensor source = i % 2 == 0 ? x : y;
+                (i % 2 == 0 ? one : other).run(() -> fp8.quantize(source, q));
+            }
+            one.synchronize();
+            other.synchronize();
+            for (int i = 0; i < results.size(); i++) {
+                ScaledTensor expected = i % 2 == 0 ? ofX : ofY;
+                assertArrayEquals(bytes(expected.codes()), bytes(results.get(i).codes()), "run " + i);
+                assertArrayEquals(bytes(expected.scales()), bytes(results.get(i).scales()), "run " + i);
+                results.get(i).close();
+            }
+        }
+    }
+
+    /** After it no operation waits for a compiler, and a second one finds nothing to do. */
+    @Test
+    void aWarmUpLoadsAllKernels() {
+        fp8.warmUp(GPU);
+        CudaDevice gpu = Cuda.device(0);
+        CudaDevice.WarmUp again = gpu.warmUp(new Fp8KernelCatalog().sources(gpu.capability()));
+        assertEquals(0, again.loaded());
     }
 
     @Test

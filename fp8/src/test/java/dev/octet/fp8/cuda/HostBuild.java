@@ -76,19 +76,28 @@ final class HostBuild {
 
     // ---------------------------------------------------------------------------------------------- building
 
+    /** Builds several files at the same time, so that nobody waits for one compiler after the other. */
+    static void all(List<Path> sources) {
+        sources.parallelStream().forEach(HostBuild::of);
+    }
+
     /**
      * {@return a file's kernels, built when they are first asked for}
      *
      * @param source the {@code .cu} file
      */
     static HostBuild of(Path source) {
-        return ALL.computeIfAbsent(source.toAbsolutePath(), s -> {
-            try {
-                return new HostBuild(build(s));
-            } catch (IOException e) {
-                throw new UncheckedIOException("building " + s, e);
-            }
-        });
+        Path s = source.toAbsolutePath();
+        HostBuild known = ALL.get(s);
+        if (known != null) {
+            return known;
+        }
+        try {
+            Path library = build(s); // before the map is touched: it makes others wait
+            return ALL.computeIfAbsent(s, x -> new HostBuild(library));
+        } catch (IOException e) {
+            throw new UncheckedIOException("building " + s, e);
+        }
     }
 
     private static Path build(Path source) throws IOException {
