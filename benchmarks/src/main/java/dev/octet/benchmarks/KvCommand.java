@@ -130,10 +130,7 @@ public final class KvCommand implements Callable<Integer> {
             print(spec.commandLine().getOut(), sizes());
             return CommandLine.ExitCode.OK;
         } catch (IOException e) { // about the file, which a list of the options would not explain
-            PrintWriter err = spec.commandLine().getErr();
-            err.println("octet: " + e.getMessage());
-            err.flush();
-            return CommandLine.ExitCode.USAGE;
+            throw new CommandFailure(String.valueOf(e.getMessage()), e);
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), String.valueOf(e.getMessage()), e);
         }

@@ -1,8 +1,6 @@
 package dev.octet.benchmarks;
 
 import java.io.IOException;
-import java.nio.file.FileAlreadyExistsException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -36,13 +34,13 @@ public final class OutputFiles {
      * @throws CommandFailure if it can't be made, or nothing can be written into it
      */
     public static void prepareFolder(String option, Path folder) {
+        for (Path p = folder.toAbsolutePath(); p != null; p = p.getParent()) {
+            if (Files.exists(p) && !Files.isDirectory(p)) {
+                throw new CommandFailure(option + ": " + p + " is a file, a folder is needed there");
+            }
+        }
         try {
             Files.createDirectories(folder);
-        } catch (FileAlreadyExistsException e) {
-            throw new CommandFailure(option + ": " + e.getFile() + " is a file, a folder is needed there", e);
-        } catch (FileSystemException e) {
-            String reason = e.getReason() != null ? ": " + e.getReason() : "";
-            throw new CommandFailure(option + ": the folder " + e.getFile() + " can't be made" + reason, e);
         } catch (IOException e) {
             throw new CommandFailure(option + ": the folder " + folder + " can't be made: " + e.getMessage(), e);
         }

@@ -75,10 +75,7 @@ public final class PlaceCommand implements Callable<Integer> {
             print(spec.commandLine().getOut(), values, ExpertPlacement.inOrder(values.length, cluster), after);
             return CommandLine.ExitCode.OK;
         } catch (IOException e) { // about the file, which a list of the options would not explain
-            PrintWriter err = spec.commandLine().getErr();
-            err.println("octet: --loads: " + e.getMessage());
-            err.flush();
-            return CommandLine.ExitCode.USAGE;
+            throw new CommandFailure("--loads: " + e.getMessage(), e);
         } catch (IllegalArgumentException e) {
             throw new ParameterException(spec.commandLine(), String.valueOf(e.getMessage()), e);
         }

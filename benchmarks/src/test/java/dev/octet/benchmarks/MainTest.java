@@ -120,8 +120,16 @@ class MainTest {
 
     @ParameterizedTest
     @CsvSource({"kv,--config", "route,--config", "place,--loads"})
+    void aFileThatIsNotThereIsNamed(String command, String option, @TempDir Path folder) {
+        Path file = folder.resolve("none");
+        assertEquals(1, run(command, option, file.toString()));
+        assertEquals("octet: " + option + ": " + file + " does not exist", err.toString().strip());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"kv,--config", "route,--config", "place,--loads"})
     void aFolderIsNoFileToRead(String command, String option, @TempDir Path folder) {
-        assertEquals(2, run(command, option, folder.toString()));
+        assertEquals(1, run(command, option, folder.toString()));
         assertTrue(err.toString().contains(option + ": " + folder), err::toString);
         assertTrue(err.toString().contains("directory"), err::toString);
     }

@@ -1,42 +1,18 @@
 package dev.octet.fp8.cpu;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.spi.Fp8Backend;
-import java.util.Optional;
 
 /** Backend {@code scalar}: plain Java, for where the Vector API is not there. */
-public final class ScalarBackend implements Fp8Backend {
+public final class ScalarBackend extends CpuBackend implements Fp8Backend {
     /** For the service loader. */
-    public ScalarBackend() {}
-
-    @Override
-    public String name() {
-        return "scalar";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 10;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return "plain Java loops";
+    public ScalarBackend() {
+        super(Way.SCALAR);
     }
 
     @Override

@@ -1,44 +1,19 @@
 package dev.octet.fp8.cpu;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
-import dev.octet.core.cpu.CpuConfig;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.spi.Fp8Backend;
 import java.util.List;
-import java.util.Optional;
 
 /** Backend {@code cpu}: kernels on the Vector API. This class itself loads without the Vector API. */
-public final class VectorBackend implements Fp8Backend {
+public final class VectorBackend extends CpuBackend implements Fp8Backend {
     /** For the service loader. */
-    public VectorBackend() {}
-
-    @Override
-    public String name() {
-        return "cpu";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 100;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return CpuConfig.vectorBits() == 0 ? Optional.of(CpuConfig.vectorReason()) : Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return CpuConfig.vectorBits() + "-bit vectors, " + CpuConfig.threads() + " threads";
+    public VectorBackend() {
+        super(Way.VECTOR);
     }
 
     @Override

@@ -3,6 +3,7 @@ package dev.octet.fp8.cpu;
 import dev.octet.core.DType;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 
 /**
  * Kernels that begin in plain Java and end on the Vector API. Until C2 has compiled it, code on the Vector API boxes each
@@ -18,7 +19,7 @@ import java.util.concurrent.atomic.AtomicLong;
 final class WarmingKernels implements TileKernels {
     /** What those operations share that run on the Vector API. */
     static final TileKernels SHARED = Boolean.parseBoolean(System.getProperty("octet.fp8.warmup", "true"))
-            ? new WarmingKernels(new ScalarKernels(), new VectorHalfKernels())
+            ? new WarmingKernels(new ScalarKernels(), new VectorHalfKernels(), System::nanoTime)
             : new VectorHalfKernels();
 
     /** Elements of a trial, about: 3 ms of interpreted vector code. */
@@ -39,11 +40,18 @@ final class WarmingKernels implements TileKernels {
 
     private final TileKernels plain;
     private final TileKernels vector;
+    private final LongSupplier clock;
     private final Warmth[] warmth = new Warmth[OPERATIONS * 4];
 
-    WarmingKernels(TileKernels plain, TileKernels vector) {
+    /**
+     * Makes kernels that begin with the one and may end with the other.
+     *
+     * @param clock the time in nanoseconds
+     */
+    WarmingKernels(TileKernels plain, TileKernels vector, LongSupplier clock) {
         this.plain = plain;
         this.vector = vector;
+        this.clock = clock;
         for (int i = 0; i < warmth.length; i++) {
             warmth[i] = new Warmth();
         }
@@ -91,17 +99,17 @@ final class WarmingKernels implements TileKernels {
             return;
         }
         long tried = 0;
-        long start = System.nanoTime();
+        long start = clock.getAsLong();
         if (w.mayTry()) {
             tried = Math.min(units, Math.max(1, TRIAL / elementsOfUnit));
             part.run(vector, 0, tried);
-            long end = System.nanoTime();
+            long end = clock.getAsLong();
             w.tried(end - start, tried * elementsOfUnit);
             start = end;
         }
         if (tried < units) {
             part.run(plain, tried, units);
-            w.ranPlain(System.nanoTime() - start, (units - tried) * elementsOfUnit);
+            w.ranPlain(clock.getAsLong() - start, (units - tried) * elementsOfUnit);
         }
     }
 

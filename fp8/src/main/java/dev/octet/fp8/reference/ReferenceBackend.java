@@ -1,42 +1,18 @@
 package dev.octet.fp8.reference;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.spi.Fp8Backend;
-import java.util.Optional;
 
 /** Backend {@code reference}: the plain loops that define the results, exact wherever that is possible. */
-public final class ReferenceBackend implements Fp8Backend {
+public final class ReferenceBackend extends CpuBackend implements Fp8Backend {
     /** For the service loader. */
-    public ReferenceBackend() {}
-
-    @Override
-    public String name() {
-        return "reference";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 0;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return "plain loops, exact sums";
+    public ReferenceBackend() {
+        super(Way.REFERENCE);
     }
 
     @Override

@@ -1,44 +1,19 @@
 package dev.octet.mla.cpu;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
-import dev.octet.core.cpu.CpuConfig;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.mla.AttentionOptions;
 import dev.octet.mla.Ragged;
 import dev.octet.mla.spi.MlaBackend;
 import dev.octet.mla.spi.PagedLatents;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Backend {@code cpu}: kernels on the Vector API. This class itself loads without the Vector API. */
-public final class VectorBackend implements MlaBackend {
+public final class VectorBackend extends CpuBackend implements MlaBackend {
     /** For the service loader. */
-    public VectorBackend() {}
-
-    @Override
-    public String name() {
-        return "cpu";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 100;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return CpuConfig.vectorBits() == 0 ? Optional.of(CpuConfig.vectorReason()) : Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return CpuConfig.vectorBits() + "-bit vectors, " + CpuConfig.threads() + " threads";
+    public VectorBackend() {
+        super(Way.VECTOR);
     }
 
     @Override

@@ -1,43 +1,19 @@
 package dev.octet.mla.reference;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.mla.AttentionOptions;
 import dev.octet.mla.Ragged;
 import dev.octet.mla.spi.MlaBackend;
 import dev.octet.mla.spi.PagedLatents;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Backend {@code reference}: plain loops in FP64, one rounding at the end. */
-public final class ReferenceBackend implements MlaBackend {
+public final class ReferenceBackend extends CpuBackend implements MlaBackend {
     /** For the service loader. */
-    public ReferenceBackend() {}
-
-    @Override
-    public String name() {
-        return "reference";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 0;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return "plain loops in FP64, one thread";
+    public ReferenceBackend() {
+        super(Way.REFERENCE);
     }
 
     @Override

@@ -1,46 +1,21 @@
 package dev.octet.moe.cpu;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
-import dev.octet.core.cpu.CpuConfig;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.GateConfig;
 import dev.octet.moe.GateOptions;
 import dev.octet.moe.Routing;
 import dev.octet.moe.TokenPermutation;
 import dev.octet.moe.spi.MoeBackend;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Backend {@code scalar}: plain Java, for JVMs without the Vector API. */
-public final class ScalarBackend implements MoeBackend {
+public final class ScalarBackend extends CpuBackend implements MoeBackend {
     /** For the service loader. */
-    public ScalarBackend() {}
-
-    @Override
-    public String name() {
-        return "scalar";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 10;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return "plain Java, " + CpuConfig.threads() + " threads";
+    public ScalarBackend() {
+        super(Way.SCALAR);
     }
 
     @Override

@@ -1,45 +1,21 @@
 package dev.octet.moe.reference;
 
-import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
+import dev.octet.core.spi.CpuBackend;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.moe.GateConfig;
 import dev.octet.moe.GateOptions;
 import dev.octet.moe.Routing;
 import dev.octet.moe.TokenPermutation;
 import dev.octet.moe.spi.MoeBackend;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** Backend {@code reference}: plain loops in FP64, one rounding at the end. */
-public final class ReferenceBackend implements MoeBackend {
+public final class ReferenceBackend extends CpuBackend implements MoeBackend {
     /** For the service loader. */
-    public ReferenceBackend() {}
-
-    @Override
-    public String name() {
-        return "reference";
-    }
-
-    @Override
-    public Device.Kind deviceKind() {
-        return Device.Kind.CPU;
-    }
-
-    @Override
-    public int priority() {
-        return 0;
-    }
-
-    @Override
-    public Optional<String> unavailable() {
-        return Optional.empty();
-    }
-
-    @Override
-    public String description() {
-        return "plain loops in FP64, one thread";
+    public ReferenceBackend() {
+        super(Way.REFERENCE);
     }
 
     @Override
