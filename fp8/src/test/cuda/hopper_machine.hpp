@@ -750,11 +750,10 @@ inline std::string run(unsigned grid, unsigned cluster, unsigned sharedBytes, Ti
     machine.error.clear();
     machine.argument = &kernel;
     machine.body = [](void* k) { (*static_cast<Kernel*>(k))(); };
-    std::unique_ptr<octet_host::Stacks> stacks = octet_host::stackPool.take();
+    octet_host::Stacks stacks; // not kept: a process can have dozens of variants, and 65530 mappings
     for (unsigned first = 0; first < grid && machine.error.empty(); first += cluster) {
-        run_cluster(first, *stacks);
+        run_cluster(first, stacks);
     }
-    octet_host::stackPool.give(std::move(stacks));
     return machine.error;
 }
 

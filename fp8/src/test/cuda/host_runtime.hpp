@@ -185,6 +185,13 @@ struct Block {
 struct Stacks {
     static constexpr size_t SIZE = 256 << 10, GUARD = 4096;
     std::vector<char*> all;
+    Stacks() = default;
+    Stacks(const Stacks&) = delete;
+    ~Stacks() {
+        for (char* p : all) {
+            munmap(p, SIZE);
+        }
+    }
     char* get(size_t i) {
         while (all.size() <= i) {
             void* p = mmap(nullptr, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
