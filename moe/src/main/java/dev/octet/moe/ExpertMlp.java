@@ -9,11 +9,9 @@ import dev.octet.core.cpu.NativeMemory;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8;
 import dev.octet.fp8.Granularity;
-import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
-import java.util.List;
 import java.util.Objects;
 
 /**
@@ -111,13 +109,12 @@ public final class ExpertMlp {
         requireOpen("routing.weights", routing.weights().isOpen());
         requireOpen("weights", weights.isOpen());
         TensorAccess.writable("out", out);
-        TokenPermutation p = TokenPermutation.of(routing, weights.experts(), 1);
-        Active active = Active.of(p, weights);
-        if (hidden.dim(0) == 0) {
-            return;
-        }
-        try {
-            run(hidden, routing, p, active, out);
+        try (ActiveExperts active = ActiveExperts.mine()) {
+            TokenPermutation p = active.permutation(routing, weights.experts());
+            active.find(p, weights);
+            if (hidden.dim(0) > 0) {
+                run(hidden, routing, p, active, out);
+            }
         } finally {
             Reference.reachabilityFence(weights);
         }
@@ -143,44 +140,18 @@ public final class ExpertMlp {
         }
     }
 
-    /** The experts that have tokens, and where in the permutation each one's begin. */
-    private record Active(long[] offsets, List<ScaledTensor> gateUp, List<ScaledTensor> down) {
-        static Active of(TokenPermutation p, ExpertWeights weights) {
-            int active = 0;
-            for (int e = 0; e < p.experts(); e++) {
-                active += p.count(e) > 0 ? 1 : 0;
-            }
-            long[] offsets = new long[active + 1];
-            ScaledTensor[] gateUp = new ScaledTensor[active];
-            ScaledTensor[] down = new ScaledTensor[active];
-            for (int e = 0, i = 0; e < p.experts(); e++) {
-                if (p.count(e) > 0) {
-                    if (!weights.holds(e)) {
-                        throw new IllegalArgumentException("routing names expert " + e
-                                + ", whose weights are not held here; -1 stands for an expert elsewhere");
-                    }
-                    gateUp[i] = weights.expert(e).gateUp();
-                    down[i] = weights.expert(e).down();
-                    offsets[i + 1] = offsets[i] + p.count(e);
-                    i++;
-                }
-            }
-            return new Active(offsets, List.of(gateUp), List.of(down));
-        }
-    }
-
-    private void run(Tensor hidden, Routing routing, TokenPermutation p, Active active, Tensor out) {
+    private void run(Tensor hidden, Routing routing, TokenPermutation p, ActiveExperts active, Tensor out) {
         ExpertWeights.Expert shared = weights.shared();
         try (Workspace work = Workspace.of(Workspace.Sizes.of(weights, hidden.dim(0), p.positions(), scaling))) {
             fp8.quantize(hidden, work.tokens);
             if (p.positions() > 0) {
                 moe.expand(p, work.tokens, work.sorted);
-                fp8.groupedGemm(work.sorted, active.offsets, active.gateUp, work.gateUp);
+                fp8.groupedGemm(work.sorted, active.offsets(), active.gateUp(), work.gateUp);
                 if (place == RoutingWeight.BEFORE_DOWN) {
                     gather(p, routing, work.rowWeights);
                 }
                 moe.swiglu(work.gateUp, place == RoutingWeight.BEFORE_DOWN ? work.rowWeights : null, work.activated);
-                fp8.groupedGemm(work.activated, active.offsets, active.down, work.down);
+                fp8.groupedGemm(work.activated, active.offsets(), active.down(), work.down);
             }
             Tensor sum = shared == null ? out : work.sum;
             moe.reduce(p, work.down, place == RoutingWeight.AFTER_DOWN ? routing.weights() : null, sum);

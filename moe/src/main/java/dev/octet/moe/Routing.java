@@ -68,15 +68,20 @@ public record Routing(Tensor experts, Tensor weights) implements AutoCloseable {
      *     more than 2^31-1; or if the tensors are not on the CPU
      */
     public int[] expertsToArray(int limit) {
-        if (!experts.device().equals(Device.CPU)) {
-            throw new IllegalArgumentException("experts is on " + experts.device() + ", it must be on the CPU");
-        }
+        requireCpu();
         if (experts.shape().elements() > Integer.MAX_VALUE - 8) {
             throw new IllegalArgumentException("experts is " + experts + ", too many for an array");
         }
+        int[] out = new int[(int) experts.shape().elements()];
+        copyExperts(limit, out);
+        return out;
+    }
+
+    /** The same into an array of that many. */
+    void copyExperts(int limit, int[] out) {
+        requireCpu();
         MemorySegment ids = experts.segment();
         int k = topK();
-        int[] out = new int[(int) experts.shape().elements()];
         for (int i = 0; i < out.length; i++) {
             long at = i / k * experts.stride(0) + i % k * experts.stride(1);
             int expert = ids.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at);
@@ -86,7 +91,12 @@ public record Routing(Tensor experts, Tensor weights) implements AutoCloseable {
             }
             out[i] = expert;
         }
-        return out;
+    }
+
+    private void requireCpu() {
+        if (!experts.device().equals(Device.CPU)) {
+            throw new IllegalArgumentException("experts is on " + experts.device() + ", it must be on the CPU");
+        }
     }
 
     @Override

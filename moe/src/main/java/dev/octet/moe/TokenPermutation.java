@@ -22,28 +22,55 @@ public final class TokenPermutation {
     private final int[] flatOfPosition;
     private final int[] positionOfFlat;
 
-    private TokenPermutation(int tokens, int topK, int alignment, long[] counts, long[] offsets, int[] flatExperts) {
+    /** Where the next token of an expert goes while slots are sorted. */
+    private final int[] next;
+
+    private TokenPermutation(int tokens, int topK, int alignment, int[] flatExperts, int experts, boolean reused) {
         this.tokens = tokens;
         this.topK = topK;
         this.alignment = alignment;
-        this.counts = counts;
-        this.offsets = offsets;
-        int experts = counts.length;
-        expertOfPosition = new int[(int) offsets[experts]];
-        tokenOfPosition = new int[expertOfPosition.length];
-        flatOfPosition = new int[expertOfPosition.length];
-        positionOfFlat = new int[flatExperts.length];
+        counts = new long[experts];
+        offsets = new long[experts + 1];
+        next = new int[experts];
+        positionOfFlat = flatExperts;
+        count();
+        int positions = reused ? flatExperts.length : positions();
+        expertOfPosition = new int[positions];
+        tokenOfPosition = new int[positions];
+        flatOfPosition = new int[positions];
+        sort();
+    }
+
+    /** From {@link #positionOfFlat}, which has the expert of each slot. */
+    private void count() {
+        Arrays.fill(counts, 0);
+        for (int e : positionOfFlat) {
+            if (e >= 0) {
+                counts[e]++;
+            }
+        }
+        for (int e = 0; e < counts.length; e++) {
+            offsets[e + 1] = offsets[e] + Math.ceilDiv(counts[e], (long) alignment) * alignment;
+        }
+        long positions = offsets[counts.length];
+        if (positions > Integer.MAX_VALUE - 8) {
+            throw new IllegalArgumentException("alignment is " + alignment + ", with " + counts.length
+                    + " experts there are " + positions + " positions, too many for an array");
+        }
+    }
+
+    /** Puts each slot's position in the place of its expert. */
+    private void sort() {
         Arrays.fill(tokenOfPosition, -1);
         Arrays.fill(flatOfPosition, -1);
-        int[] next = new int[experts];
-        for (int e = 0; e < experts; e++) {
+        for (int e = 0; e < counts.length; e++) {
             next[e] = (int) offsets[e];
             int taken = next[e] + (int) counts[e];
             Arrays.fill(expertOfPosition, next[e], taken, e);
             Arrays.fill(expertOfPosition, taken, (int) offsets[e + 1], -1);
         }
-        for (int f = 0; f < flatExperts.length; f++) {
-            int e = flatExperts[f];
+        for (int f = 0; f < positionOfFlat.length; f++) {
+            int e = positionOfFlat[f];
             int position = e < 0 ? -1 : next[e]++;
             positionOfFlat[f] = position;
             if (position >= 0) {
@@ -51,6 +78,28 @@ public final class TokenPermutation {
                 tokenOfPosition[position] = f / topK;
             }
         }
+    }
+
+    /** {@return a permutation without padding that {@link #refill} may change, so that nobody else may have it} */
+    static TokenPermutation reusable(Routing routing, int experts) {
+        return new TokenPermutation(Math.toIntExact(routing.tokens()), routing.topK(), 1,
+                routing.expertsToArray(experts), experts, true);
+    }
+
+    /** {@return whether {@link #refill} may be asked for this routing} */
+    boolean fits(Routing routing, int experts) {
+        return experts == counts.length && routing.tokens() == tokens && routing.topK() == topK;
+    }
+
+    /**
+     * Becomes the permutation of another routing that {@link #fits}.
+     *
+     * @throws IllegalArgumentException if the routing holds an expert that there is not
+     */
+    void refill(Routing routing) {
+        routing.copyExperts(counts.length, positionOfFlat);
+        count();
+        sort();
     }
 
     /**
@@ -71,22 +120,7 @@ public final class TokenPermutation {
             throw new IllegalArgumentException("alignment is " + alignment + ", it must be at least 1");
         }
         int[] flat = routing.expertsToArray(experts);
-        long[] counts = new long[experts];
-        for (int e : flat) {
-            if (e >= 0) {
-                counts[e]++;
-            }
-        }
-        long[] offsets = new long[experts + 1];
-        for (int e = 0; e < experts; e++) {
-            offsets[e + 1] = offsets[e] + Math.ceilDiv(counts[e], (long) alignment) * alignment;
-        }
-        if (offsets[experts] > Integer.MAX_VALUE - 8) {
-            throw new IllegalArgumentException("alignment is " + alignment + ", with " + experts + " experts there are "
-                    + offsets[experts] + " positions, too many for an array");
-        }
-        int tokens = Math.toIntExact(routing.tokens());
-        return new TokenPermutation(tokens, routing.topK(), alignment, counts, offsets, flat);
+        return new TokenPermutation(Math.toIntExact(routing.tokens()), routing.topK(), alignment, flat, experts, false);
     }
 
     /** {@return how many tokens there are} */
@@ -111,7 +145,7 @@ public final class TokenPermutation {
 
     /** {@return how many rows all segments have together, padding included} */
     public int positions() {
-        return flatOfPosition.length;
+        return (int) offsets[counts.length];
     }
 
     /** {@return for each expert how many tokens it has, in a fresh array} */
@@ -127,6 +161,15 @@ public final class TokenPermutation {
     /** {@return where each expert's segment begins and, last, where the last one ends, in a fresh array} */
     public long[] offsets() {
         return offsets.clone();
+    }
+
+    /**
+     * {@return where an expert's segment begins}
+     *
+     * @param expert 0 to {@link #experts()}, which is where the last one's ends
+     */
+    public int begin(int expert) {
+        return (int) offsets[expert];
     }
 
     /**

@@ -71,21 +71,30 @@ public final class ExpertLayer implements TensorSource {
         return ExpertWeights.read(new Checkpoint(this, scales), LAYER, experts.length);
     }
 
-    /** {@return what the weights are after quantisation, which is what a conversion of FP8 to BF16 gives, in FP32} */
     static ReferenceExperts.Expert dequantized(ExpertWeights.Expert e) {
+        return dequantized(e, DType.F32);
+    }
+
+    /** {@return what the weights are after quantisation: code times scale in FP32 or, as converted checkpoints, BF16} */
+    private static ReferenceExperts.Expert dequantized(ExpertWeights.Expert e, DType type) {
         int padded = (int) e.gateUp().rows() / 2;
-        float[][] gateUp = rows(e.gateUp());
+        float[][] gateUp = rows(e.gateUp(), type);
         return new ReferenceExperts.Expert(Arrays.copyOf(gateUp, e.inter()),
-                Arrays.copyOfRange(gateUp, padded, padded + e.inter()), rows(e.down()));
+                Arrays.copyOfRange(gateUp, padded, padded + e.inter()), rows(e.down(), type));
     }
 
     static float[][] rows(ScaledTensor t) {
-        try (Tensor wide = Fp8.auto().dequantize(t, DType.F32)) {
+        return rows(t, DType.F32);
+    }
+
+    private static float[][] rows(ScaledTensor t, DType type) {
+        try (Tensor wide = Fp8.auto().dequantize(t, type)) {
             return rows(wide);
         }
     }
 
-    static float[][] rows(Tensor t) {
+    /** {@return a matrix as FP32} */
+    public static float[][] rows(Tensor t) {
         int columns = (int) t.dim(1);
         float[] flat = t.toFloatArray();
         float[][] rows = new float[(int) t.dim(0)][];
@@ -142,13 +151,18 @@ public final class ExpertLayer implements TensorSource {
     }
 
     /** {@return the same with the quantised weights} */
-    public static double[][] reference(Tensor hidden, Routing routing, ExpertWeights weights) {
+    static double[][] reference(Tensor hidden, Routing routing, ExpertWeights weights) {
+        return reference(hidden, routing, weights, DType.F32);
+    }
+
+    /** {@return the same with the quantised weights, converted to F32 or BF16} */
+    public static double[][] reference(Tensor hidden, Routing routing, ExpertWeights weights, DType type) {
         ReferenceExperts.Expert[] all = new ReferenceExperts.Expert[weights.experts()];
         for (int e = 0; e < all.length; e++) {
-            all[e] = weights.holds(e) ? dequantized(weights.expert(e)) : null;
+            all[e] = weights.holds(e) ? dequantized(weights.expert(e), type) : null;
         }
         ExpertWeights.Expert s = weights.shared();
-        return reference(hidden, routing, all, s == null ? null : dequantized(s));
+        return reference(hidden, routing, all, s == null ? null : dequantized(s, type));
     }
 
     Map<String, Tensor> tensors() {

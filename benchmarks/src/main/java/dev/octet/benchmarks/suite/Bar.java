@@ -50,6 +50,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double PERMUTE_OF_COPY = 0.6;
     /** The experts of a layer on one token, of the read bandwidth. */
     static final double LAYER_OF_READ = 0.75;
+    /** The product in front of the gate with one token, which no step of decoding can do without, of the read bandwidth. */
+    static final double ROUTER_OF_READ = 0.75;
     /** Until the first result of a fresh JVM. */
     static final double STARTUP_SECONDS = 2;
     /** Bytes allocated per call of an operation of Octet: about none. */
@@ -115,9 +117,10 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                         bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), ABSORB_OF_READ));
                     }
                 }
-                case "moe.layer" -> {
+                case "moe.layer", "moe.router" -> {
                     if (Long.valueOf(1).equals(r.params().get("tokens"))) {
-                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), LAYER_OF_READ));
+                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(),
+                                r.benchmark().equals("moe.layer") ? LAYER_OF_READ : ROUTER_OF_READ));
                     }
                 }
                 case "moe.gate" -> {
@@ -210,6 +213,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
             case "mla.absorb" -> String.format(Locale.ROOT, " %s, %s token", r.params().get("weight"),
                     r.params().get("tokens"));
             case "mla.compress" -> String.format(Locale.ROOT, " %sx%s", r.params().get("n"), r.params().get("k"));
+            case "moe.router" -> String.format(Locale.ROOT, " %s token, %s", r.params().get("tokens"),
+                    r.params().get("dtype"));
             case "moe.gate", "moe.layer" -> String.format(Locale.ROOT, " %s tokens", r.params().get("tokens"));
             default -> " " + r.params().get("dtype");
         };

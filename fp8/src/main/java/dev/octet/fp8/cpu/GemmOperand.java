@@ -15,7 +15,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * One operand of a GEMM, {@code [rows, K]}, as kernels see it: addresses, strides in bytes, and how its codes decode.
- * Codes are contiguous along K or along the rows; other strides are copied away first.
+ * Codes are contiguous along K or along the rows; other strides are copied away first. Fields change with {@link #set}
+ * alone, not while a kernel runs.
  */
 final class GemmOperand implements AutoCloseable {
     private static final ValueLayout.OfFloat F32 = ValueLayout.JAVA_FLOAT_UNALIGNED;
@@ -24,39 +25,42 @@ final class GemmOperand implements AutoCloseable {
     static final int E4M3_DEFICIT = 127 - 7;
     static final int E5M2_DEFICIT = 127 - 15;
 
-    final long rows;
-    final long k;
+    long rows;
+    long k;
     /** Address of the first code. */
-    final long address;
-    final long rowStride;
-    final long kStride;
-    final boolean kContiguous;
-    final DType format;
+    long address;
+    long rowStride;
+    long kStride;
+    boolean kContiguous;
+    DType format = DType.F8_E4M3;
     /** After an arithmetic shift of a code from an int's top byte, the mask keeps the code's FP32 bits. */
-    final int shift;
-    final int mask;
+    int shift;
+    int mask;
     /** Added to a magnitude in a byte, it sets the top bit if the code is a NaN (E4M3) or not finite (E5M2). */
-    final int probe;
+    int probe;
     /** The magnitude of the largest code that is finite. */
-    final int lastFinite;
+    int lastFinite;
     /** The one of the two of its format. */
-    final int exponentDeficit;
+    int exponentDeficit;
 
-    private final Granularity granularity;
-    private final boolean e8m0;
-    private final Tensor scales;
-    private final long scaleAddress;
-    private final long scaleRowStride;
-    private final long scaleKStride;
-    private final Tensor codes;
-    private final @Nullable Tensor copy;
+    private Granularity granularity = Granularity.TENSOR;
+    private boolean e8m0;
+    private long scaleAddress;
+    private long scaleRowStride;
+    private long scaleKStride;
+    private @Nullable Tensor scales;
+    private @Nullable Tensor codes;
+    private @Nullable Tensor copy;
 
     GemmOperand(ScaledTensor x) {
-        this(x, 0, x.rows());
+        set(x, 0, x.rows());
     }
 
-    /** Rows {@code from} to {@code to - 1}, without a view of them; where blocks of scales have rows, a whole block. */
-    GemmOperand(ScaledTensor x, long from, long to) {
+    /** One that {@link #set} makes an operand, to be used again. */
+    GemmOperand() {}
+
+    /** Becomes rows {@code from} to {@code to - 1}, without a view of them; where blocks of scales have rows, a block. */
+    void set(ScaledTensor x, long from, long to) {
         rows = to - from;
         k = x.columns();
         Tensor c = x.codes();
@@ -87,11 +91,12 @@ final class GemmOperand implements AutoCloseable {
         exponentDeficit = e4m3 ? E4M3_DEFICIT : E5M2_DEFICIT;
         granularity = x.scaling().granularity();
         e8m0 = x.scaling().format() == ScaleFormat.E8M0;
-        scales = x.scales();
-        scaleRowStride = x.scales().stride(0);
+        Tensor s = x.scales();
+        scales = s;
+        scaleRowStride = s.stride(0);
         long firstScale = from / granularity.blockRows() * scaleRowStride; // 0 where all rows share them
-        scaleAddress = scales.address() + (e8m0 ? 1 : 4) * firstScale;
-        scaleKStride = x.scales().stride(1);
+        scaleAddress = s.address() + (e8m0 ? 1 : 4) * firstScale;
+        scaleKStride = s.stride(1);
     }
 
     /** {@return the number of blocks of 128 along K} */
@@ -138,13 +143,16 @@ final class GemmOperand implements AutoCloseable {
         return false;
     }
 
-    /** Keeps the memory reachable until here, and frees the copy if there is one. */
+    /** Keeps the memory reachable until here, not longer, and frees the copy if there is one. */
     @Override
     public void close() {
         Reference.reachabilityFence(codes);
         Reference.reachabilityFence(scales);
+        codes = null;
+        scales = null;
         if (copy != null) {
             copy.close();
+            copy = null;
         }
     }
 }

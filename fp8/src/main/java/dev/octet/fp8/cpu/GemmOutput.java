@@ -24,20 +24,23 @@ final class GemmOutput {
     private static final ValueLayout.OfShort I16 = ValueLayout.JAVA_SHORT_UNALIGNED;
     private static final int L = Lanes.COUNT;
 
-    private final long address;
-    private final boolean bf16;
-    private final long rowStride;
-    private final long columnStride;
-    private final @Nullable Tensor addend;
-    private final float @Nullable [] bias;
-    private final boolean silu;
+    private long address;
+    private boolean bf16;
+    private long rowStride;
+    private long columnStride;
+    private @Nullable Tensor addend;
+    private float @Nullable [] bias;
+    private boolean silu;
 
     GemmOutput(Tensor d, Epilogue epilogue) {
-        this(d, 0, epilogue);
+        set(d, 0, epilogue);
     }
 
-    /** The same from a row on, which is row 0 here and in the epilogue. */
-    GemmOutput(Tensor d, long firstRow, Epilogue epilogue) {
+    /** One that {@link #set} gives its place, to be used again. */
+    GemmOutput() {}
+
+    /** Becomes the rows of D from one on, which is row 0 here and in the epilogue. */
+    void set(Tensor d, long firstRow, Epilogue epilogue) {
         bf16 = d.dtype() == DType.BF16;
         rowStride = d.stride(0);
         address = d.address() + firstRow * rowStride * d.dtype().byteSize();

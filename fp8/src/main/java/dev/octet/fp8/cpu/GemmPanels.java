@@ -25,12 +25,12 @@ final class GemmPanels {
     private static final int SLOT_EDGE = 0;
 
     private final GemmOperand a;
-    private final GemmScaling scaling;
-    private final float[] values;
-    private final float[] scales;
+    private GemmScaling scaling;
+    private float[] values;
+    private float[] scales;
     /** Where the slab begins in both. */
-    private final int valuesBase;
-    private final int scalesBase;
+    private int valuesBase;
+    private int scalesBase;
     /** Rows with a NaN or infinity among their codes; another slab of the same rows may have added to it. */
     private boolean[] special;
 
@@ -47,25 +47,27 @@ final class GemmPanels {
      * @param scales where their scales go
      */
     GemmPanels(GemmOperand a, GemmScaling scaling, float[] values, float[] scales) {
-        this(a, scaling, values, 0, scales, 0);
+        this.a = a;
+        this.scaling = scaling;
+        this.values = values;
+        this.scales = scales;
+        special = new boolean[0];
     }
 
     /**
-     * The same within arrays that hold other panels too.
+     * Moves into arrays that hold other panels too.
      *
      * @param values where to
      * @param valuesBase where these panels begin
      * @param scales where their scales go
      * @param scalesBase where those begin
      */
-    GemmPanels(GemmOperand a, GemmScaling scaling, float[] values, int valuesBase, float[] scales, int scalesBase) {
-        this.a = a;
+    void move(GemmScaling scaling, float[] values, int valuesBase, float[] scales, int scalesBase) {
         this.scaling = scaling;
         this.values = values;
         this.valuesBase = valuesBase;
         this.scales = scales;
         this.scalesBase = scalesBase;
-        special = new boolean[0];
     }
 
     /** {@return rows rounded up to whole vectors} */

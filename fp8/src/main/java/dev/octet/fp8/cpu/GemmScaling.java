@@ -10,9 +10,9 @@ import dev.octet.fp8.Fp8Codec;
  */
 final class GemmScaling {
     /** By the formats of A and of B, E4M3 first. */
-    private static final float[][][] VALUES = {
-            {values(DType.F8_E4M3, GemmOperand.E4M3_DEFICIT), values(DType.F8_E4M3, GemmOperand.E5M2_DEFICIT)},
-            {values(DType.F8_E5M2, GemmOperand.E4M3_DEFICIT), values(DType.F8_E5M2, GemmOperand.E5M2_DEFICIT)}};
+    private static final GemmScaling[][] BY_FORMATS = {
+            {new GemmScaling(DType.F8_E4M3, DType.F8_E4M3), new GemmScaling(DType.F8_E4M3, DType.F8_E5M2)},
+            {new GemmScaling(DType.F8_E5M2, DType.F8_E4M3), new GemmScaling(DType.F8_E5M2, DType.F8_E5M2)}};
 
     /** Multiplied to A's decoded values, one after the other: the product of both is too large for FP32. */
     final float first;
@@ -21,12 +21,23 @@ final class GemmScaling {
     /** What each code of A is worth, times {@link #second}; a NaN and an infinity are themselves. */
     final float[] values;
 
-    GemmScaling(GemmOperand a, GemmOperand b) {
-        int onValues = onValues(a.format, b.exponentDeficit);
-        first = Math.scalb(1f, a.exponentDeficit);
+    private GemmScaling(DType formatA, DType formatB) {
+        int deficitA = deficit(formatA);
+        int deficitB = deficit(formatB);
+        int onValues = onValues(formatA, deficitB);
+        first = Math.scalb(1f, deficitA);
         second = Math.scalb(1f, onValues);
-        rest = Math.scalb(1f, b.exponentDeficit - onValues);
-        values = VALUES[a.format == DType.F8_E4M3 ? 0 : 1][b.format == DType.F8_E4M3 ? 0 : 1];
+        rest = Math.scalb(1f, deficitB - onValues);
+        values = values(formatA, second);
+    }
+
+    /** {@return that of two operands} */
+    static GemmScaling of(GemmOperand a, GemmOperand b) {
+        return BY_FORMATS[a.format == DType.F8_E4M3 ? 0 : 1][b.format == DType.F8_E4M3 ? 0 : 1];
+    }
+
+    private static int deficit(DType format) {
+        return format == DType.F8_E4M3 ? GemmOperand.E4M3_DEFICIT : GemmOperand.E5M2_DEFICIT;
     }
 
     /** {@return the exponent of the power of two that A's values take of what B's lack} */
@@ -35,8 +46,7 @@ final class GemmScaling {
         return Math.min(room, deficitB);
     }
 
-    private static float[] values(DType formatA, int deficitB) {
-        float factor = Math.scalb(1f, onValues(formatA, deficitB));
+    private static float[] values(DType formatA, float factor) {
         float[] values = new float[256];
         for (int code = 0; code < values.length; code++) {
             values[code] = Fp8Codec.decode(formatA, (byte) code) * factor;

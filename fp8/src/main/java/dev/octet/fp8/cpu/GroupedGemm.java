@@ -9,7 +9,6 @@ import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Many products in one loop: segments of rows of A, each with its own B. Each product goes to the kernel that it would
@@ -26,27 +25,25 @@ final class GroupedGemm {
     /** Two segments, for the batch that is being multiplied and the one that is being packed. */
     private static final int SLOT_PACKED = 2;
 
-    private final List<GemmOperand> operands = new ArrayList<>();
+    private static final ThreadLocal<GroupedGemm> MINE = ThreadLocal.withInitial(GroupedGemm::new);
+
+    /** All that were ever needed: descriptors are used again, so that a call leaves nothing to the garbage collector. */
+    private final List<Product> made = new ArrayList<>();
+    private int used;
     private final List<Product> products = new ArrayList<>();
     private final List<Product> large = new ArrayList<>();
+    private final Batch[] batches = {new Batch(), new Batch()};
 
     private GroupedGemm() {}
 
     /** One group's product, of the tiled or of the skinny kind. */
     private static final class Product {
-        final GemmOperand a;
-        final GemmOperand b;
-        final GemmOutput out;
-        final boolean fewRows;
-        @Nullable TiledGemm tiled;
-        @Nullable SkinnyGemm skinny;
-
-        Product(GemmOperand a, GemmOperand b, GemmOutput out) {
-            this.a = a;
-            this.b = b;
-            this.out = out;
-            fewRows = SkinnyGemm.takes(a, b);
-        }
+        final GemmOperand a = new GemmOperand();
+        final GemmOperand b = new GemmOperand();
+        final GemmOutput out = new GemmOutput();
+        final TiledGemm tiled = new TiledGemm(a, b, out);
+        final SkinnyGemm skinny = new SkinnyGemm(a, b, out);
+        boolean fewRows;
 
         boolean isSmall() {
             return fewRows ? SkinnyGemm.packedFloats(a) <= BATCH_FLOATS : TiledGemm.isOneSlab(a);
@@ -71,7 +68,7 @@ final class GroupedGemm {
      * @param b a matrix for each group
      */
     static void gemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d, CpuPool pool) {
-        GroupedGemm all = new GroupedGemm();
+        GroupedGemm all = MINE.get();
         try {
             for (int g = 0; g < begins.length; g++) {
                 if (begins[g] < ends[g] && b.get(g).rows() > 0) {
@@ -80,7 +77,7 @@ final class GroupedGemm {
             }
             all.run(pool);
         } finally {
-            all.operands.forEach(GemmOperand::close);
+            all.clear();
             Reference.reachabilityFence(a);
             Reference.reachabilityFence(b);
             Reference.reachabilityFence(d);
@@ -88,30 +85,47 @@ final class GroupedGemm {
     }
 
     private void add(ScaledTensor a, long from, long to, ScaledTensor b, Tensor d) {
-        GemmOperand x = new GemmOperand(a, from, to);
-        operands.add(x);
-        GemmOperand w = new GemmOperand(b);
-        operands.add(w);
-        Product product = new Product(x, w, new GemmOutput(d, from, Epilogue.NONE));
+        if (used == made.size()) {
+            made.add(new Product());
+        }
+        Product product = made.get(used++);
+        product.a.set(a, from, to);
+        product.b.set(b, 0, b.rows());
+        product.out.set(d, from, Epilogue.NONE);
+        product.fewRows = SkinnyGemm.takes(product.a, product.b);
         (product.isSmall() ? products : large).add(product);
+    }
+
+    private void clear() {
+        for (int i = 0; i < used; i++) {
+            made.get(i).a.close();
+            made.get(i).b.close();
+        }
+        used = 0;
+        products.clear();
+        large.clear();
     }
 
     // ---------------------------------------------------------------------------------------------- batches
 
     /** Products whose packed A lie in memory together, and where the tasks of each begin. */
     private static final class Batch {
-        final List<Product> products;
+        private List<Product> products = List.of();
+        private int size;
         /** Rows of B of a task with few rows of A. */
-        final int taskRows;
-        final int[] packing;
-        final int[] multiplying;
+        private int taskRows;
+        private int[] packing = new int[1];
+        private int[] multiplying = new int[1];
 
-        Batch(List<Product> products, int which, int taskRows) {
-            this.products = products;
+        /** Becomes products {@code from} to {@code to - 1}, the first or the second batch under way. */
+        void set(List<Product> all, int from, int to, int which, int taskRows) {
+            products = from == 0 && to == all.size() ? all : all.subList(from, to);
+            size = to - from;
             this.taskRows = taskRows;
             int few = 0;
             int many = 0;
-            for (Product p : products) {
+            for (int i = 0; i < size; i++) {
+                Product p = products.get(i);
                 if (p.fewRows) {
                     few += p.packedFloats();
                 } else {
@@ -123,43 +137,43 @@ final class GroupedGemm {
             float[] values = work.packedA(which, many);
             float[] scales = work.scalesA(which, (many + few) / BLOCK);
             int fewAt = many / BLOCK;
-            packing = new int[products.size() + 1];
-            multiplying = new int[products.size() + 1];
+            if (packing.length <= size) {
+                packing = new int[size + 1];
+                multiplying = new int[size + 1];
+            }
             int at = 0;
-            for (int i = 0; i < products.size(); i++) {
+            for (int i = 0; i < size; i++) {
                 Product p = products.get(i);
                 int floats = p.packedFloats();
                 if (p.fewRows) {
-                    SkinnyGemm skinny = new SkinnyGemm(p.a, p.b, p.out, rows, scales, fewAt);
-                    p.skinny = skinny;
+                    p.skinny.place(rows, scales, fewAt);
                     rows += 4L * floats;
                     fewAt += floats / BLOCK;
                     packing[i + 1] = packing[i] + 1;
-                    multiplying[i + 1] = multiplying[i] + skinny.tasks(taskRows);
+                    multiplying[i + 1] = multiplying[i] + p.skinny.tasks(taskRows);
                 } else {
-                    TiledGemm tiled = new TiledGemm(p.a, p.b, p.out, values, at, scales, at / BLOCK);
-                    p.tiled = tiled;
+                    p.tiled.place(values, at, scales, at / BLOCK);
                     at += floats;
-                    packing[i + 1] = packing[i] + tiled.packingTasks();
-                    multiplying[i + 1] = multiplying[i] + tiled.tasks();
+                    packing[i + 1] = packing[i] + p.tiled.packingTasks();
+                    multiplying[i + 1] = multiplying[i] + p.tiled.tasks();
                 }
             }
         }
 
         int packingTasks() {
-            return packing[products.size()];
+            return packing[size];
         }
 
         int tasks() {
-            return multiplying[products.size()];
+            return multiplying[size];
         }
 
         void pack(int task) {
             int i = indexOf(task, packing);
             Product p = products.get(i);
-            if (p.skinny != null) {
+            if (p.fewRows) {
                 p.skinny.pack();
-            } else if (p.tiled != null) {
+            } else {
                 p.tiled.pack(task - packing[i]);
             }
         }
@@ -167,16 +181,16 @@ final class GroupedGemm {
         void multiply(int task) {
             int i = indexOf(task, multiplying);
             Product p = products.get(i);
-            if (p.skinny != null) {
+            if (p.fewRows) {
                 p.skinny.multiply(task - multiplying[i], taskRows);
-            } else if (p.tiled != null) {
+            } else {
                 p.tiled.multiply(task - multiplying[i]);
             }
         }
 
         /** {@return the last product whose tasks begin at or before one; a product without tasks is never it} */
-        private static int indexOf(int task, int[] begins) {
-            int i = Arrays.binarySearch(begins, task);
+        private int indexOf(int task, int[] begins) {
+            int i = Arrays.binarySearch(begins, 0, size + 1, task);
             if (i < 0) {
                 return -i - 2;
             }
@@ -210,7 +224,7 @@ final class GroupedGemm {
         int done = 0;
         while (next != null) {
             Batch current = next;
-            done += current.products.size();
+            done += current.size;
             number++;
             next = done < products.size() ? batch(done, number % 2, taskRows) : null;
             Batch coming = next;
@@ -234,6 +248,7 @@ final class GroupedGemm {
                 break;
             }
         }
-        return new Batch(products.subList(from, to), which, taskRows);
+        batches[which].set(products, from, to, which, taskRows);
+        return batches[which];
     }
 }

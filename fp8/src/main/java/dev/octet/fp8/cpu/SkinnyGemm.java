@@ -46,34 +46,41 @@ final class SkinnyGemm {
     private final GemmOperand a;
     private final GemmOperand b;
     private final GemmOutput out;
-    private final GemmScaling scaling;
-    private final int m;
-    private final int blocks;
+    private GemmScaling scaling;
+    private int m;
+    private int blocks;
     /** K, rounded up to whole blocks. */
-    private final int length;
-    private final boolean[] specialRows;
+    private int length;
+    private boolean[] specialRows = {};
     /** Address of {@code float[row][length]}, in packed order: aligned, unlike an array, for loads are scarce here. */
-    private final long packedA;
+    private long packedA;
     /** {@code [block][row]}. */
-    private final float[] scalesA;
-    private final int scalesAt;
+    private float[] scalesA = {};
+    private int scalesAt;
+
+    /** Products of these operands, whatever they are set to; {@link #place} comes before each. */
+    SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out) {
+        this.a = a;
+        this.b = b;
+        this.out = out;
+        scaling = GemmScaling.of(a, b);
+    }
 
     /**
-     * A product whose parts are run by the caller, {@link #pack} first.
+     * Begins a product whose parts are run by the caller, {@link #pack} first.
      *
      * @param packedA address of {@link #packedFloats} floats
      * @param scalesA for one float for each 128 of those
      * @param scalesAt where they begin
      */
-    SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out, long packedA, float[] scalesA, int scalesAt) {
-        this.a = a;
-        this.b = b;
-        this.out = out;
-        scaling = new GemmScaling(a, b);
+    void place(long packedA, float[] scalesA, int scalesAt) {
+        scaling = GemmScaling.of(a, b);
         m = (int) a.rows;
         blocks = a.blocks();
         length = blocks * BLOCK;
-        specialRows = new boolean[m];
+        if (specialRows.length < m) {
+            specialRows = new boolean[m];
+        }
         this.packedA = packedA;
         this.scalesA = scalesA;
         this.scalesAt = scalesAt;
@@ -100,7 +107,9 @@ final class SkinnyGemm {
     static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
         long floats = packedFloats(a);
         float[] scales = GemmWorkspace.mine().scalesA(0, (int) (floats / BLOCK));
-        new SkinnyGemm(a, b, out, Scratch.get(SLOT_A, 4 * floats).address(), scales, 0).run(pool);
+        SkinnyGemm product = new SkinnyGemm(a, b, out);
+        product.place(Scratch.get(SLOT_A, 4 * floats).address(), scales, 0);
+        product.run(pool);
     }
 
     private void run(CpuPool pool) {

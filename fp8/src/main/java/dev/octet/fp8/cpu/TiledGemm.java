@@ -57,23 +57,23 @@ final class TiledGemm {
     private final GemmOperand a;
     private final GemmOperand b;
     private final GemmOutput out;
-    private final GemmScaling scaling;
+    private GemmScaling scaling;
 
-    private final int chunkRows;
-    private final long slabs;
-    private final int slabBlocks;
-    private final long ranges;
-    private final long rangeColumns;
+    private int chunkRows;
+    private long slabs;
+    private int slabBlocks;
+    private long ranges;
+    private long rangeColumns;
     /** Tasks of a range that is not the last, and steps of columns that they share evenly. */
-    private final int rangeTasks;
-    private final int decodedColumns;
+    private int rangeTasks;
+    private int decodedColumns;
 
     /** The slab that is being multiplied, and the next one. */
     private final GemmPanels[] panels = new GemmPanels[2];
     /** Rows of a chunk with a NaN or infinity among their codes; the next chunk's are found while one is finished. */
-    private final boolean[][] specialRows;
+    private boolean[][] specialRows;
     /** Tasks of a range with a NaN, an infinity or a scale without room in their columns. */
-    private final boolean[] specialTasks;
+    private boolean[] specialTasks;
     /** The range's running sums, {@code [task][panel][column][panel rows]}; a task's own where one slab is all. */
     private final float[] rangeSums;
 
@@ -87,7 +87,7 @@ final class TiledGemm {
         this.a = a;
         this.b = b;
         this.out = out;
-        scaling = new GemmScaling(a, b);
+        scaling = GemmScaling.of(a, b);
         chunkRows = (int) Math.min(CHUNK_ROWS, a.rows);
         int padded = GemmPanels.padded(chunkRows);
         slabBlocks = Math.clamp(a.blocks(), 1, SLAB_FLOATS / (BLOCK * padded));
@@ -110,30 +110,46 @@ final class TiledGemm {
     }
 
     /**
-     * A product of which all of A is one slab, for a loop over several products; see {@link #isOneSlab}.
+     * Products of which all of A is one slab, for loops over several products: of these operands, whatever they are set
+     * to. {@link #place} comes before each.
+     */
+    TiledGemm(GemmOperand a, GemmOperand b, GemmOutput out) {
+        this.a = a;
+        this.b = b;
+        this.out = out;
+        scaling = GemmScaling.of(a, b);
+        slabs = 1;
+        ranges = 1;
+        current = new GemmPanels(a, scaling, NONE, NONE);
+        next = current;
+        specialRows = new boolean[1][0];
+        specialTasks = new boolean[0];
+        rangeSums = NONE;
+    }
+
+    /**
+     * Begins a product that {@link #isOneSlab}.
      *
      * @param values where packed A goes, from {@code valuesAt} on {@link #packedFloats} of them
      * @param scales where its scales go, from {@code scalesAt} on one for each 128 of those
      */
-    TiledGemm(GemmOperand a, GemmOperand b, GemmOutput out, float[] values, int valuesAt, float[] scales,
-            int scalesAt) {
-        this.a = a;
-        this.b = b;
-        this.out = out;
-        scaling = new GemmScaling(a, b);
+    void place(float[] values, int valuesAt, float[] scales, int scalesAt) {
+        scaling = GemmScaling.of(a, b);
         chunkRows = (int) a.rows;
         slabBlocks = a.blocks();
-        slabs = 1;
-        ranges = 1;
         rangeColumns = roundUp(b.rows);
         boolean onePanel = GemmPanels.padded(chunkRows) <= GemmPanels.ROWS;
         decodedColumns = onePanel ? ONE_PANEL_DECODED_COLUMNS : MAX_TASK_COLUMNS;
         rangeTasks = tasks(rangeColumns, onePanel ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS, 1);
-        current = new GemmPanels(a, scaling, values, valuesAt, scales, scalesAt);
-        next = current;
-        specialRows = new boolean[][] {new boolean[chunkRows]};
-        specialTasks = new boolean[rangeTasks];
-        rangeSums = NONE;
+        if (specialRows[0].length < chunkRows) {
+            specialRows[0] = new boolean[chunkRows];
+        }
+        if (specialTasks.length < rangeTasks) {
+            specialTasks = new boolean[rangeTasks];
+        }
+        Arrays.fill(specialRows[0], 0, chunkRows, false);
+        Arrays.fill(specialTasks, 0, rangeTasks, false);
+        current.move(scaling, values, valuesAt, scales, scalesAt);
         current.place(0, chunkRows, 0, slabBlocks, specialRows[0]);
     }
 

@@ -74,7 +74,6 @@ final class Permutation {
     }
 
     private static void forRows(TokenPermutation p, Rows tokens, CpuPool pool, Move move, Run run) {
-        long[] segments = p.offsets();
         // Blocks for all threads, even if there are few tokens.
         int block = Math.clamp(Math.min(p.tokens() / (4L * pool.threads()), BLOCK_BYTES / tokens.rowSize()), 1,
                 Integer.MAX_VALUE);
@@ -88,7 +87,8 @@ final class Permutation {
             int first = task * block;
             int end = (int) Math.min(p.tokens(), (long) first + block);
             for (int e = 0; e < p.experts(); e++) {
-                for (int i = from(p, first, (int) segments[e], (int) segments[e + 1]); i < segments[e + 1]; i++) {
+                int segmentEnd = p.begin(e + 1);
+                for (int i = from(p, first, p.begin(e), segmentEnd); i < segmentEnd; i++) {
                     int t = p.tokenAt(i);
                     if (t < 0 || t >= end) {
                         break;
