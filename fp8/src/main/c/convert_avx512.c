@@ -203,15 +203,20 @@ OCTET_EXPORT void octet_fp8_dequantize_avx512(const struct fp8_convert *c, int64
 
 /* 64 elements of any value to codes. */
 INLINE __m512i encode64(const void *x, int64_t type, const struct rounding *r, __m512i clamp, __m512i nan) {
-    __m512i c[4];
+    __m512i bits[4], c[4];
+    __mmask16 nans[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-        __m512i bits = _mm512_castps_si512(load16(x, type, 16 * j));
-        __m512i a = _mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF));
-        __mmask16 is_nan = _mm512_cmpgt_epi32_mask(a, _mm512_set1_epi32(0x7F800000));
-        __m512i code = round_magnitude(_mm512_min_epi32(a, clamp), bits, r);
-        __m512i nans = _mm512_ternarylogic_epi32(_mm512_srli_epi32(bits, 24), nan, r->sign, 0xE4);
-        c[j] = _mm512_mask_mov_epi32(code, is_nan, nans);
+        bits[j] = _mm512_castps_si512(load16(x, type, 16 * j));
+        __m512i a = _mm512_and_si512(bits[j], _mm512_set1_epi32(0x7FFFFFFF));
+        nans[j] = _mm512_cmpgt_epi32_mask(a, _mm512_set1_epi32(0x7F800000));
+        c[j] = round_magnitude(_mm512_min_epi32(a, clamp), bits[j], r);
+    }
+    if (__builtin_expect(nans[0] | nans[1] | nans[2] | nans[3], 0)) {
+        for (int j = 0; j < 4; j++) {
+            __m512i signs = _mm512_srli_epi32(bits[j], 24);
+            c[j] = _mm512_mask_mov_epi32(c[j], nans[j], _mm512_ternarylogic_epi32(signs, nan, r->sign, 0xE4));
+        }
     }
     return pack64(c);
 }

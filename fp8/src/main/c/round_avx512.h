@@ -41,12 +41,15 @@ static inline __m512i round16(__m512 y, const struct rounding *r) {
     return round_magnitude(_mm512_and_si512(bits, _mm512_set1_epi32(0x7FFFFFFF)), bits, r);
 }
 
-/* The low bytes of four times 16 lanes. */
+/* The low bytes of four times 16 lanes: put into one, then a 4 by 16 matrix of bytes is turned. */
 static inline __m512i pack64(const __m512i *c) {
-    __m512i all = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(c[0]));
-    all = _mm512_inserti32x4(all, _mm512_cvtepi32_epi8(c[1]), 1);
-    all = _mm512_inserti32x4(all, _mm512_cvtepi32_epi8(c[2]), 2);
-    return _mm512_inserti32x4(all, _mm512_cvtepi32_epi8(c[3]), 3);
+    __m512i low = _mm512_set1_epi32(0xFF), half = _mm512_set1_epi32(0xFFFF);
+    __m512i a = _mm512_ternarylogic_epi32(low, c[0], _mm512_slli_epi32(c[1], 8), 0xCA);
+    __m512i b = _mm512_ternarylogic_epi32(low, c[2], _mm512_slli_epi32(c[3], 8), 0xCA);
+    __m512i all = _mm512_ternarylogic_epi32(half, a, _mm512_slli_epi32(b, 16), 0xCA);
+    __m512i in_fours = _mm512_shuffle_epi8(all, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6,
+                                                                                    10, 14, 3, 7, 11, 15)));
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), in_fours);
 }
 
 static inline int64_t element_bytes(int64_t type) {

@@ -31,37 +31,47 @@ record FfmBlocks(long rows, long columns, long taskRows, long taskBlocks) {
 
     /** Tasks of {@link #TASK_BLOCKS} that are as long as a row allows, and of whole multiples of some rows. */
     static FfmBlocks along(long rows, long columns, long rowMultiple) {
-        long taskBlocks = Math.min(blocks(columns), TASK_BLOCKS);
+        long blocks = blocks(columns);
+        if (blocks <= TASK_BLOCKS && rows <= TASK_BLOCKS && rows * blocks <= TASK_BLOCKS) {
+            return new FfmBlocks(rows, columns, rows, blocks); // short work takes as long as three divisions
+        }
+        long taskBlocks = Math.min(blocks, TASK_BLOCKS);
         return new FfmBlocks(rows, columns,
                 GemmLayout.roundUp(Math.max(1, TASK_BLOCKS / taskBlocks), rowMultiple), taskBlocks);
     }
 
-    private static long blocks(long columns) {
+    static long blocks(long columns) {
         return Math.ceilDiv(columns, (long) BLOCK);
     }
 
-    private long across() {
-        return Math.ceilDiv(blocks(columns), taskBlocks);
+    private boolean isOne() {
+        return rows <= taskRows && blocks(columns) <= taskBlocks;
     }
 
     int tasks() {
-        return Math.toIntExact(Math.multiplyExact(across(), Math.ceilDiv(rows, taskRows)));
+        return isOne() ? 1 : Math.toIntExact(Math.multiplyExact(Math.ceilDiv(blocks(columns), taskBlocks),
+                Math.ceilDiv(rows, taskRows)));
     }
 
     void run(CpuPool pool, Body body) {
+        if (isOne()) {
+            body.run(0, 0, rows, 0, blocks(columns));
+            return;
+        }
+        long across = Math.ceilDiv(blocks(columns), taskBlocks);
         int tasks = tasks();
-        if (tasks == 1 || rows * columns <= SERIAL_ELEMENTS) {
+        if (rows * columns <= SERIAL_ELEMENTS) {
             for (int t = 0; t < tasks; t++) {
-                one(t, body);
+                one(t, across, body);
             }
         } else {
-            pool.run(tasks, t -> one(t, body));
+            pool.run(tasks, t -> one(t, across, body));
         }
     }
 
-    private void one(int task, Body body) {
-        long row = task / across() * taskRows;
-        long block = task % across() * taskBlocks;
+    private void one(int task, long across, Body body) {
+        long row = task / across * taskRows;
+        long block = task % across * taskBlocks;
         body.run(task, row, Math.min(taskRows, rows - row), block, Math.min(taskBlocks, blocks(columns) - block));
     }
 

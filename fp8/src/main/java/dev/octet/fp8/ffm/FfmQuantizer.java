@@ -78,13 +78,13 @@ final class FfmQuantizer {
     }
 
     private static FfmBlocks cut(long rows, long columns, Granularity granularity, DType dtype) {
-        long blocks = Math.ceilDiv(columns, (long) FfmBlocks.BLOCK);
+        long blocks = FfmBlocks.blocks(columns);
         return switch (granularity) {
             case BLOCK_128X128, BLOCK_128X1 -> new FfmBlocks(rows, columns, FfmBlocks.BLOCK,
                     Math.min(blocks, dtype == DType.F32 ? SQUARES_F32 : SQUARES_HALF));
             case BLOCK_1X128 -> FfmBlocks.along(rows, columns, SCALES_OF_LINE);
-            case ROW -> new FfmBlocks(rows, columns,
-                    GemmLayout.roundUp(Math.max(1, FfmBlocks.TASK_BLOCKS / blocks), SCALES_OF_LINE), blocks);
+            case ROW -> new FfmBlocks(rows, columns, rows == 1 ? 1 : GemmLayout.roundUp(
+                    Math.max(1, FfmBlocks.TASK_BLOCKS / blocks), SCALES_OF_LINE), blocks);
             case TENSOR -> FfmBlocks.along(rows, columns, 1);
         };
     }
