@@ -273,7 +273,7 @@ static inline __attribute__((always_inline)) void columns(const struct fp8_quant
     float scale[COLUMNS], factor[COLUMNS];
     int64_t column = block * FP8_BLOCK, n = fp8_least(blocks * FP8_BLOCK, q->columns - column);
     int64_t vectors = n & ~(int64_t)63;
-    memset(max, 0, sizeof max);
+    memset(max, 0, (size_t)((n + 63) & ~(int64_t)63) * sizeof max[0]);
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t j = 0; j < vectors; j += FP8_BLOCK) {
             fetch(at(q, i + 1, column + j), type);

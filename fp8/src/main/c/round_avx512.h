@@ -12,7 +12,7 @@ struct rounding {
     __m512i exponent;
     __m512i magic;
     __m512i sign;
-    int shift;
+    __m512i shift; /* a vector, for a shift by one count for all takes two steps more */
     float max;
     uint8_t nan;
 };
@@ -23,7 +23,7 @@ static inline struct rounding rounding_of(int64_t format) {
     uint32_t min_normal = fp8_bits_of(e4m3 ? 0x1p-6f : 0x1p-14f);
     struct rounding r = {_mm512_set1_epi32((int32_t)min_normal), _mm512_set1_epi32(0x7F800000),
                          _mm512_set1_epi32((int32_t)(((uint32_t)shift << 23) + (-(min_normal >> shift) & 0xFF))),
-                         _mm512_set1_epi32(0x80), shift, e4m3 ? 448.f : 57344.f, e4m3 ? 0x7F : 0x7E};
+                         _mm512_set1_epi32(0x80), _mm512_set1_epi32(shift), e4m3 ? 448.f : 57344.f, e4m3 ? 0x7F : 0x7E};
     return r;
 }
 
@@ -31,7 +31,7 @@ static inline struct rounding rounding_of(int64_t format) {
 static inline __m512i round_magnitude(__m512i a, __m512i signs, const struct rounding *r) {
     __m512i e = _mm512_and_si512(_mm512_max_epi32(a, r->min_normal), r->exponent);
     __m512 t = _mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(_mm512_add_epi32(e, r->magic)));
-    __m512i code = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_srl_epi32(e, _mm_cvtsi32_si128(r->shift)));
+    __m512i code = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_srlv_epi32(e, r->shift));
     return _mm512_ternarylogic_epi32(_mm512_srli_epi32(signs, 24), code, r->sign, 0xE4); /* sign ? signs : code */
 }
 

@@ -73,6 +73,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double NATIVE_OF_COPY = 0.85;
     /** A call of native code, in nanoseconds. */
     static final double DOWNCALL_NANOS = 20;
+    /** Native code on few elements, as many times as fast as the backend that would run without it. */
+    static final double SMALL_TIMES = 1.0;
 
     private static final Set<String> QUANTISERS = Set.of("quantize.1x128", "quantize.128x128");
 
@@ -90,6 +92,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 case "gemm.fprop" -> product(r, rows, Limits.of(all, r.threads(), r.backend()), bars);
                 case "downcall.ordinary", "downcall.critical" -> bars.add(
                         new Bar(r.benchmark(), "ns a call", 1e3 / r.value(), DOWNCALL_NANOS, true));
+                case "small.gemm", "small.quantize", "small.dequantize", "small.cast" -> bars.add(
+                        atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), SMALL_TIMES));
                 case "startup.gemm" -> bars.add(new Bar(name(r), "s to the first result", r.value(), STARTUP_SECONDS,
                         true));
                 case "mla.decode" -> {
@@ -203,6 +207,10 @@ public record Bar(String of, String measure, double value, double bar, boolean a
             case "gemm.fprop" -> String.format(Locale.ROOT, " M=%s %sx%s", r.params().get("m"), r.params().get("n"),
                     r.params().get("k"));
             case "startup.gemm" -> "";
+            case "small.gemm" -> String.format(Locale.ROOT, " M=%s %sx%s", r.params().get("m"), r.params().get("n"),
+                    r.params().get("k"));
+            case "small.quantize", "small.dequantize", "small.cast" -> String.format(Locale.ROOT, " %sx%s",
+                    r.params().get("m"), r.params().get("k"));
             case "gemm.grouped" -> String.format(Locale.ROOT, " %s experts, up to %s rows, %sx%s",
                     r.params().get("groups"), r.params().get("rows"), r.params().get("n"), r.params().get("k"));
             case "mla.decode" -> String.format(Locale.ROOT, " %s heads, batch %s, context %s, %s",

@@ -68,7 +68,7 @@ public record Case(String method, Map<String, String> params) {
     /** Whether this measures what others, or others of Octet's operations, take for the same work. */
     boolean isPeer() {
         return method.startsWith("TorchBenchmark.") || method.startsWith("DensePeerBenchmark.")
-                || method.startsWith("DenseLayerPeerBenchmark.");
+                || method.startsWith("DenseLayerPeerBenchmark.") || method.startsWith("SmallPeerBenchmark.");
     }
 
     /** How many of Octet's operations are called one after the other in what is measured as one. */

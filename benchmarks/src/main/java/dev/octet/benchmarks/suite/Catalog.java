@@ -92,6 +92,12 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
                 : List.of(Granularity.BLOCK_128X1, Granularity.ROW, Granularity.TENSOR)) {
             cases.add(quantize("quantize", most, g, "BF16"));
         }
+        for (Granularity g : List.of(Granularity.BLOCK_1X128, Granularity.BLOCK_128X128)) {
+            cases.add(quantize("dequantize", most, g, "BF16"));
+        }
+        for (String dtype : List.of("BF16", "F32")) {
+            cases.add(quantize("cast", most, Granularity.BLOCK_1X128, dtype));
+        }
         decode(most, cases);
         MlaConfig v3 = MlaConfig.V3;
         cases.add(Case.of("MlaBenchmark.compress", "backend", backend, "threads", most, "n",
@@ -103,6 +109,7 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         if (backend.equals(Limits.NATIVE)) {
             cases.add(Case.of("DowncallBenchmark.ordinary", "backend", backend, "threads", 1));
             cases.add(Case.of("DowncallBenchmark.critical", "backend", backend, "threads", 1));
+            small(most, cases);
         } else {
             withoutNativeKernels(most, cases);
         }
@@ -111,12 +118,6 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
 
     /** What backend {@code native} leaves to {@code cpu}: there it would be measured twice. */
     private void withoutNativeKernels(int most, List<Case> cases) {
-        for (Granularity g : List.of(Granularity.BLOCK_1X128, Granularity.BLOCK_128X128)) {
-            cases.add(quantize("dequantize", most, g, "BF16"));
-        }
-        for (String dtype : List.of("BF16", "F32")) {
-            cases.add(quantize("cast", most, Granularity.BLOCK_1X128, dtype));
-        }
         projections(most, cases);
         for (int t : quick ? List.of(most) : threads) {
             cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
@@ -128,6 +129,22 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
             }
         }
         permutation(most, cases);
+    }
+
+    /** Where what a call costs counts: native code must not be slower than what would run without it. */
+    private void small(int threads, List<Case> cases) {
+        for (long[] s : new long[][] {{1, 1, 1}, {1, 64, 128}, {8, 16, 128}, {8, 256, 256}, {64, 64, 128}}) {
+            cases.add(small("gemm", threads, s[0], s[1], s[2]));
+        }
+        for (String operation : List.of("quantize", "dequantize", "cast")) {
+            for (long[] s : new long[][] {{1, 16}, {4, 256}, {64, 512}}) {
+                cases.add(small(operation, threads, s[0], 1, s[1]));
+            }
+        }
+    }
+
+    private Case small(String operation, int threads, long m, long n, long k) {
+        return Case.of("SmallBenchmark." + operation, "backend", backend, "threads", threads, "m", m, "n", n, "k", k);
     }
 
     private void decode(int threads, List<Case> cases) {

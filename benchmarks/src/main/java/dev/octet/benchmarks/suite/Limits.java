@@ -111,6 +111,9 @@ public record Limits(double flops, double read, double copied, String peak) {
             case "MoeBenchmark.layer" -> c.number("tokens") < MANY_ROWS ? List.of()
                     : List.of(Case.of("DenseLayerPeerBenchmark.layer", "backend", c.text("backend"), "threads",
                             c.threads(), "tokens", c.number("tokens")));
+            case "SmallBenchmark.gemm", "SmallBenchmark.quantize", "SmallBenchmark.dequantize", "SmallBenchmark.cast" ->
+                    List.of(Case.of(c.method().replace("SmallB", "SmallPeerB"), "backend", "cpu", "threads", c.threads(),
+                            "m", c.number("m"), "n", c.number("n"), "k", c.number("k")));
             default -> List.of();
         };
     }
@@ -151,6 +154,8 @@ public record Limits(double flops, double read, double copied, String peak) {
         return switch (peer.method()) {
             case "DenseLayerPeerBenchmark.layer" -> "dense layer of Octet with as many active parameters";
             case "DensePeerBenchmark.gemm" -> "dense GEMM of Octet, as many rows and one B";
+            case "SmallPeerBenchmark.gemm", "SmallPeerBenchmark.quantize", "SmallPeerBenchmark.dequantize",
+                    "SmallPeerBenchmark.cast" -> "backend " + peer.text("backend");
             case "TorchBenchmark.matmul" -> "LibTorch " + type(peer) + " matmul";
             case "TorchBenchmark.attention" -> "LibTorch " + type(peer) + " "
                     + TorchAttention.Form.valueOf(peer.text("form")).title();

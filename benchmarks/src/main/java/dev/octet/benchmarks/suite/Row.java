@@ -59,6 +59,7 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
                     : c.method().equals("MoeBenchmark.router") ? router(c, m.nanos(), limits, peer)
                     : c.method().equals("MoeBenchmark.layer") ? layer(c, m.nanos(), limits, peer)
                     : c.method().startsWith("DowncallBenchmark.") ? downcall(c, m.nanos())
+                    : c.method().startsWith("SmallBenchmark.") ? small(c, m.nanos(), peer)
                     : mla(c, m.nanos(), limits, peer);
         }
         Measurement jvm = all.get(Limits.probes(c).getFirst());
@@ -98,6 +99,12 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
     private static Row downcall(Case c, double nanos) {
         return new Row(c.name(), c.text("backend"), c.threads(), Map.of(), 1e3 / nanos, "calls/us", Double.NaN,
                 "none", Double.NaN, null);
+    }
+
+    private static Row small(Case c, double nanos, Peer peer) {
+        return new Row(c.name(), c.text("backend"), c.threads(),
+                params("m", c.number("m"), "n", c.number("n"), "k", c.number("k")), 1e3 / nanos, "calls/us", Double.NaN,
+                "none", 1e3 / peer.nanos(), peer.kind());
     }
 
     private static Row grouped(Case c, double nanos, Limits limits, Peer peer) {

@@ -22,4 +22,13 @@ public interface Backend {
 
     /** {@return in a few words how it runs here, for example {@code 512-bit vectors, 2 threads}} */
     String description();
+
+    /**
+     * {@return the backend that does an operation: this one, or the one that it leaves it to}
+     *
+     * @param operation the name that {@link Component.Path} has for it, for example {@code fp8.gemm}
+     */
+    default Backend doing(String operation) {
+        return this;
+    }
 }

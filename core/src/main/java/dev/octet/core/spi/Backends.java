@@ -120,8 +120,9 @@ public final class Backends<B extends Backend> {
     }
 
     /**
-     * {@return the rows of {@link Component#paths()} for operations that all take the same backend: one for each on the
-     * CPU, and one for all of them on each other kind of device that there is a backend for}
+     * {@return the rows of {@link Component#paths()}: one for each operation on the CPU, by the backend that is taken or
+     * the one that it leaves the operation to, and one for all of them on each other kind of device that there is a
+     * backend for}
      *
      * @param operations their names
      */
@@ -141,7 +142,9 @@ public final class Backends<B extends Backend> {
             }
         }
         for (String operation : operations) {
-            paths.add(new Component.Path(operation, chosen.name() + ", " + chosen.description(), reason.toString()));
+            Backend doing = chosen.doing(operation);
+            paths.add(new Component.Path(operation, doing.name() + ", " + doing.description(), doing == chosen
+                    ? reason.toString() : chosen.name() + ", " + reason + ", leaves it to " + doing.name()));
         }
         paths.addAll(devices);
         return paths;

@@ -21,6 +21,7 @@ final class Fp8Library {
     private static final List<InstructionSet> COMPILED = List.of(InstructionSet.AVX2, InstructionSet.AVX512,
             InstructionSet.AVX512_BF16, InstructionSet.NEON, InstructionSet.NEON_BF16);
     private static final @Nullable InstructionSet LEVEL = level(LIBRARY);
+    private static final boolean AVX512 = LIBRARY.supported().contains(InstructionSet.AVX512);
 
     private Fp8Library() {}
 
@@ -61,9 +62,9 @@ final class Fp8Library {
         return LIBRARY.function(symbol(name), FunctionDescriptor.ofVoid(longs(longs)));
     }
 
-    /** {@return whether an instruction set can be used here} */
-    static boolean has(InstructionSet set) {
-        return LIBRARY.supported().contains(set);
+    /** {@return whether kernels for AVX-512 can be used here, whatever else can} */
+    static boolean hasAvx512() {
+        return AVX512;
     }
 
     /** {@return a function that one set's kernels have for all levels above too} */

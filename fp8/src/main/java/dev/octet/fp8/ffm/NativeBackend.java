@@ -5,7 +5,7 @@ import dev.octet.core.Device;
 import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuConfig;
-import dev.octet.core.ffi.InstructionSet;
+import dev.octet.core.spi.Backend;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaledTensor;
@@ -57,12 +57,20 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public String description() {
-        String left = hasConverters() ? "requantisation" : "all but GEMM";
-        return Fp8Library.level().id() + ", " + left + " by " + other.name() + ", " + CpuConfig.threads() + " threads";
+        return Fp8Library.level().id() + ", " + CpuConfig.threads() + " threads";
+    }
+
+    @Override
+    public Backend doing(String operation) {
+        return switch (operation) {
+            case "fp8.requantize" -> other;
+            case "fp8.cast", "fp8.quantize", "fp8.dequantize" -> hasConverters() ? this : other;
+            default -> this;
+        };
     }
 
     private static boolean hasConverters() {
-        return Fp8Library.has(InstructionSet.AVX512);
+        return Fp8Library.hasAvx512();
     }
 
     @Override

@@ -5,6 +5,7 @@ import dev.octet.core.Execution;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuConfig;
 import dev.octet.core.ffi.InstructionSet;
+import dev.octet.core.spi.Backend;
 import dev.octet.mla.AttentionOptions;
 import dev.octet.mla.Ragged;
 import dev.octet.mla.cpu.ScalarBackend;
@@ -46,7 +47,12 @@ public final class NativeBackend implements MlaBackend {
 
     @Override
     public String description() {
-        return MlaLibrary.level().id() + ", all but decode by cpu, " + CpuConfig.threads() + " threads";
+        return MlaLibrary.level().id() + ", " + CpuConfig.threads() + " threads";
+    }
+
+    @Override
+    public Backend doing(String operation) {
+        return operation.equals("mla.decode") ? this : other;
     }
 
     /**

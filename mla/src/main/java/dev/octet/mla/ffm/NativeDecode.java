@@ -52,9 +52,41 @@ final class NativeDecode {
     private static final int CALL_SLOT = 6;
     private static final int TASK_SLOT = 7;
 
-    /** Rows of one sequence that share their keys, and where its working memory begins, from that of the wave. */
-    private record Unit(int sequence, long firstQuery, int firstRow, int rows, int firstKey, int endKey, int splits,
-            int splitKeys, long pages, long packed, long partials, long stats) {}
+    /** The numbers of a unit: rows of one sequence that share their keys. */
+    private static final int SEQUENCE = 0;
+    private static final int FIRST_QUERY = 1;
+    private static final int FIRST_ROW = 2;
+    private static final int ROWS = 3;
+    private static final int FIRST_KEY = 4;
+    private static final int END_KEY = 5;
+    private static final int SPLITS = 6;
+    private static final int SPLIT_KEYS = 7;
+    /** Where its working memory begins, from that of the wave. */
+    private static final int PAGES = 8;
+    private static final int PACKED = 9;
+    private static final int PARTIALS = 10;
+    private static final int STATS = 11;
+    private static final int NUMBERS = 12;
+
+    /** The units of a wave; a thread keeps the arrays, so that a call leaves little behind. */
+    private static final class Wave {
+        private static final ThreadLocal<Wave> OF_THREAD = ThreadLocal.withInitial(Wave::new);
+
+        private long[] units = new long[4 * NUMBERS];
+        /** The first task of each unit in each pass, and the number of tasks behind the last. */
+        private int[] packing = new int[5];
+        private int[] attending = new int[5];
+        private int[] joining = new int[5];
+
+        void makeRoom(int count) {
+            if (count == packing.length - 1) {
+                units = Arrays.copyOf(units, 2 * units.length);
+                packing = Arrays.copyOf(packing, 2 * count + 1);
+                attending = Arrays.copyOf(attending, 2 * count + 1);
+                joining = Arrays.copyOf(joining, 2 * count + 1);
+            }
+        }
+    }
 
     private final Tensor query;
     private final PagedLatents keys;
@@ -66,12 +98,8 @@ final class NativeDecode {
     private final int rank;
     private final int dims;
 
-    private Unit[] units = new Unit[4];
+    private final Wave wave = Wave.OF_THREAD.get();
     private int count;
-    /** The first task of each unit in each pass, and the number of tasks behind the last. */
-    private int[] packing = new int[5];
-    private int[] attending = new int[5];
-    private int[] joining = new int[5];
     private long bytes;
     private long call;
 
@@ -152,7 +180,7 @@ final class NativeDecode {
         int splits = Math.max(1, Math.ceilDiv(end - first, splitKeys));
         long padded = Math.ceilDiv(rows, JOINED_ROWS) * (long) JOINED_ROWS;
         long table = aligned(4L * Math.ceilDiv(n, keys.pageSize()));
-        long pages = count > 0 && units[count - 1].sequence == sequence ? 0 : table;
+        long pages = count > 0 && wave.units[(count - 1) * NUMBERS + SEQUENCE] == sequence ? 0 : table;
         long packed = aligned(padded * dims * 4);
         long partials = aligned(splits * padded * rank * 4);
         long stats = aligned(splits * 2 * padded * 4);
@@ -160,20 +188,26 @@ final class NativeDecode {
             runWave(pool);
             pages = table;
         }
-        if (count == units.length) {
-            units = Arrays.copyOf(units, 2 * count);
-            packing = Arrays.copyOf(packing, 2 * count + 1);
-            attending = Arrays.copyOf(attending, 2 * count + 1);
-            joining = Arrays.copyOf(joining, 2 * count + 1);
-        }
+        wave.makeRoom(count);
+        long[] units = wave.units;
+        int u = count * NUMBERS;
         long at = bytes;
-        units[count] = new Unit(sequence, firstQuery, firstRow, rows, first, end, splits, splitKeys,
-                pages == 0 && count > 0 ? units[count - 1].pages : at, at + pages, at + pages + packed,
-                at + pages + packed + partials);
+        units[u + SEQUENCE] = sequence;
+        units[u + FIRST_QUERY] = firstQuery;
+        units[u + FIRST_ROW] = firstRow;
+        units[u + ROWS] = rows;
+        units[u + FIRST_KEY] = first;
+        units[u + END_KEY] = end;
+        units[u + SPLITS] = splits;
+        units[u + SPLIT_KEYS] = splitKeys;
+        units[u + PAGES] = pages == 0 && count > 0 ? units[u - NUMBERS + PAGES] : at;
+        units[u + PACKED] = at + pages;
+        units[u + PARTIALS] = at + pages + packed;
+        units[u + STATS] = at + pages + packed + partials;
         bytes = at + pages + packed + partials + stats;
-        packing[count + 1] = packing[count] + Math.ceilDiv(rows, PACKED_ROWS);
-        attending[count + 1] = attending[count] + splits;
-        joining[count + 1] = joining[count] + Math.ceilDiv(rows, JOINED_ROWS);
+        wave.packing[count + 1] = wave.packing[count] + Math.ceilDiv(rows, PACKED_ROWS);
+        wave.attending[count + 1] = wave.attending[count] + splits;
+        wave.joining[count + 1] = wave.joining[count] + Math.ceilDiv(rows, JOINED_ROWS);
         count++;
     }
 
@@ -194,26 +228,56 @@ final class NativeDecode {
         call = memory.address();
         putCall(memory, pool.threads());
         for (int u = 0; u < count; u++) {
-            putUnit(memory, aligned(CALL_BYTES) + (long) u * UNIT_BYTES, structs, units[u]);
+            putUnit(memory, aligned(CALL_BYTES) + (long) u * UNIT_BYTES, structs, wave.units, u * NUMBERS);
         }
-        pool.run(packing[count], task -> step(PACK, task, packing));
-        pool.run(attending[count], task -> step(ATTEND, task, attending));
-        pool.run(joining[count], task -> step(JOIN, task, joining));
+        pool.run(wave.packing[count], task -> pack(task));
+        pool.run(wave.attending[count], task -> attend(task));
+        pool.run(wave.joining[count], task -> join(task));
         count = 0;
         bytes = 0;
     }
 
-    private void step(MethodHandle function, int task, int[] firsts) {
-        int u = Arrays.binarySearch(firsts, 0, count, task); // each unit has a task
-        u = u < 0 ? -u - 2 : u;
+    private void pack(int task) {
+        int u = unitOf(task, wave.packing);
         try {
-            function.invokeExact(call, (long) u, (long) (task - firsts[u]),
-                    Scratch.get(TASK_SLOT, SCRATCH_BYTES).address());
-        } catch (RuntimeException | Error e) {
-            throw e;
+            PACK.invokeExact(call, (long) u, (long) (task - wave.packing[u]), scratch());
         } catch (Throwable e) {
-            throw new IllegalStateException(e);
+            throw asUnchecked(e);
         }
+    }
+
+    private void attend(int task) {
+        int u = unitOf(task, wave.attending);
+        try {
+            ATTEND.invokeExact(call, (long) u, (long) (task - wave.attending[u]), scratch());
+        } catch (Throwable e) {
+            throw asUnchecked(e);
+        }
+    }
+
+    private void join(int task) {
+        int u = unitOf(task, wave.joining);
+        try {
+            JOIN.invokeExact(call, (long) u, (long) (task - wave.joining[u]), scratch());
+        } catch (Throwable e) {
+            throw asUnchecked(e);
+        }
+    }
+
+    private int unitOf(int task, int[] firsts) {
+        int u = Arrays.binarySearch(firsts, 0, count, task); // each unit has a task
+        return u < 0 ? -u - 2 : u;
+    }
+
+    private static long scratch() {
+        return Scratch.get(TASK_SLOT, SCRATCH_BYTES).address();
+    }
+
+    private static RuntimeException asUnchecked(Throwable e) {
+        if (e instanceof Error error) {
+            throw error;
+        }
+        return e instanceof RuntimeException r ? r : new IllegalStateException(e);
     }
 
     /** Writes {@code struct octet_mla_call}. */
@@ -242,24 +306,20 @@ final class NativeDecode {
     }
 
     /** Writes a {@code struct octet_mla_unit}, and the sequence's page table. */
-    private void putUnit(MemorySegment to, long at, long work, Unit u) {
-        int[] table = keys.tables()[u.sequence];
-        int pages = Math.ceilDiv(keys.lengths()[u.sequence], keys.pageSize());
-        MemorySegment.copy(table, 0, to, ValueLayout.JAVA_INT, work + u.pages, pages);
+    private void putUnit(MemorySegment to, long at, long work, long[] units, int u) {
+        int sequence = (int) units[u + SEQUENCE];
+        int pages = Math.ceilDiv(keys.lengths()[sequence], keys.pageSize());
+        MemorySegment.copy(keys.tables()[sequence], 0, to, ValueLayout.JAVA_INT, work + units[u + PAGES], pages);
         Fields f = new Fields(to, at);
-        f.put(to.address() + work + u.pages);
-        f.put(keys.lengths()[u.sequence]);
-        f.put(queries[u.sequence]);
-        f.put(u.firstQuery);
-        f.put(u.firstRow);
-        f.put(u.rows);
-        f.put(u.firstKey);
-        f.put(u.endKey);
-        f.put(u.splits);
-        f.put(u.splitKeys);
-        f.put(to.address() + work + u.packed);
-        f.put(to.address() + work + u.partials);
-        f.put(to.address() + work + u.stats);
+        f.put(to.address() + work + units[u + PAGES]);
+        f.put(keys.lengths()[sequence]);
+        f.put(queries[sequence]);
+        for (int i = FIRST_QUERY; i <= SPLIT_KEYS; i++) {
+            f.put(units[u + i]);
+        }
+        f.put(to.address() + work + units[u + PACKED]);
+        f.put(to.address() + work + units[u + PARTIALS]);
+        f.put(to.address() + work + units[u + STATS]);
         f.end(UNIT_BYTES);
     }
 
