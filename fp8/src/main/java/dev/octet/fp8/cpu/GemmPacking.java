@@ -128,30 +128,29 @@ final class GemmPacking {
      * @param rows how many rows there are, at most L; the others count as zeros
      * @param first multiplied to each value, then the second
      * @param second see first
-     * @param t two working arrays of L * L ints
+     * @param t working memory
+     * @param squares where two matrices of L * L ints begin in it
      */
     static boolean transpose(GemmOperand x, long source, long stride, int rows, float first, float second,
-            float[] target, int at, int stepC, int stepJ, int[][] t) {
+            float[] target, int at, int stepC, int stepJ, int[] t, int squares) {
         IntVector seen = IntVector.zero(I);
         int probe = x.probe;
-        int[] from = t[0];
         for (int r = 0; r < rows; r++) {
             IntVector w = IntVector.fromMemorySegment(I, ALL, source + r * stride, LE);
             seen = seen.or(w.and(MAGNITUDES).add(probe));
-            w.intoArray(from, r * L);
+            w.intoArray(t, squares + r * L);
         }
         for (int r = rows; r < L; r++) {
-            IntVector.zero(I).intoArray(from, r * L);
+            IntVector.zero(I).intoArray(t, squares + r * L);
         }
-        from = transposeInts(t);
-        store(x.shift, x.mask, from, first, second, target, at, stepC, stepJ);
+        store(x.shift, x.mask, t, transposeInts(t, squares), first, second, target, at, stepC, stepJ);
         return seen.and(SIGNS).reduceLanes(OR) != 0;
     }
 
-    private static void store(int shift, int mask, int[] from, float first, float second, float[] target, int at,
+    private static void store(int shift, int mask, int[] t, int from, float first, float second, float[] target, int at,
             int stepC, int stepJ) {
         for (int c = 0; c < L; c++) {
-            IntVector w = IntVector.fromArray(I, from, c * L);
+            IntVector w = IntVector.fromArray(I, t, from + c * L);
             int to = at + c * stepC;
             w.lanewise(LSHL, 24).lanewise(ASHR, shift).and(mask).reinterpretAsFloats().mul(first).mul(second)
                     .intoArray(target, to);
@@ -215,22 +214,22 @@ final class GemmPacking {
     }
 
     /**
-     * Transposes {@code int[L][L]} in {@code t[0]}: log2 L perfect shuffles, each of which interleaves the first half
-     * of the matrix with the second.
+     * Transposes the {@code int[L][L]} at {@code squares}, which has room for another one behind it: log2 L perfect
+     * shuffles, each of which interleaves the first half of the matrix with the second.
      *
-     * @return the array of the two that holds the result
+     * @return where the one of the two is that holds the result
      */
-    static int[] transposeInts(int[][] t) {
-        int[] from = t[0];
-        int[] to = t[1];
+    static int transposeInts(int[] t, int squares) {
+        int from = squares;
+        int to = squares + L * L;
         for (int stage = L; stage > 1; stage >>= 1) {
             for (int i = 0; i < L / 2; i++) {
-                IntVector low = IntVector.fromArray(I, from, i * L);
-                IntVector high = IntVector.fromArray(I, from, i * L + L * L / 2);
-                ZIP_LOW.selectFrom(low, high).intoArray(to, 2 * i * L);
-                ZIP_HIGH.selectFrom(low, high).intoArray(to, 2 * i * L + L);
+                IntVector low = IntVector.fromArray(I, t, from + i * L);
+                IntVector high = IntVector.fromArray(I, t, from + i * L + L * L / 2);
+                ZIP_LOW.selectFrom(low, high).intoArray(t, to + 2 * i * L);
+                ZIP_HIGH.selectFrom(low, high).intoArray(t, to + 2 * i * L + L);
             }
-            int[] swap = from;
+            int swap = from;
             from = to;
             to = swap;
         }

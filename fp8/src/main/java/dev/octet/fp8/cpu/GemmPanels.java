@@ -148,7 +148,8 @@ final class GemmPanels {
     void pack(int task) {
         int panel = task / taskRanges() * ROWS;
         int from = task % taskRanges() * TASK_BLOCKS;
-        int[][] square = GemmWorkspace.mine().square;
+        GemmWorkspace work = GemmWorkspace.mine();
+        int squares = work.squaresBegin();
         int valid = Math.min(ROWS, rows - panel);
         boolean found = false;
         int to = Math.min(blocks, from + TASK_BLOCKS);
@@ -157,7 +158,7 @@ final class GemmPanels {
             int length = (int) Math.min(BLOCK, a.k - k);
             long source = a.address + (firstRow + panel) * a.rowStride + k * a.kStride;
             found |= a.kContiguous
-                    ? packRows(source, valid, length, block, panel, square)
+                    ? packRows(source, valid, length, block, panel, work.squares, squares)
                     : packLines(source, valid, length, block, panel);
             int at = scaleAt(block, panel);
             for (int i = 0; i < valid; i++) {
@@ -173,7 +174,7 @@ final class GemmPanels {
     }
 
     /** A block of rows that are contiguous along K: L rows at a time are transposed. */
-    private boolean packRows(long source, int valid, int length, int block, int panel, int[][] square) {
+    private boolean packRows(long source, int valid, int length, int block, int panel, int[] t, int squares) {
         long stride = a.rowStride;
         if (length < BLOCK) {
             MemorySegment edge = Scratch.get(SLOT_EDGE, (long) ROWS * BLOCK);
@@ -188,7 +189,7 @@ final class GemmPanels {
             for (int q = 0; q < BLOCK; q += 4 * L) {
                 found |= GemmPacking.transpose(a, source + row * stride + q, stride, Math.min(L, valid - row),
                         scaling.first, scaling.second, values, target + row + (q + 3 * L) * step, step, -L * step,
-                        square);
+                        t, squares);
             }
         }
         return found;

@@ -49,6 +49,7 @@ final class GemmTiles {
      * @param a packed A
      * @param ai where the panel begins, {@code [128][vectors * L]}
      * @param b decoded B, {@code [columns][128]}
+     * @param bi where it begins
      * @param columns a multiple of {@link #COLUMN_GROUP}
      * @param sums running sums
      * @param at where those of the panel and the first column begin, {@code [columns][vectors * L]}
@@ -57,40 +58,41 @@ final class GemmTiles {
      * @param scalesB scales of the columns
      * @param n where those of the first column begin
      */
-    static void sweep(int vectors, float[] a, int ai, float[] b, int columns, float[] sums, int at, float[] scalesA,
-            int si, float[] scalesB, int n) {
+    static void sweep(int vectors, float[] a, int ai, float[] b, int bi, int columns, float[] sums, int at,
+            float[] scalesA, int si, float[] scalesB, int n) {
         int width = vectors * L;
         switch (vectors) {
             case 4 -> {
                 for (int i = 0; i < columns; i += 6) {
-                    tile4x6(a, ai, b, i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
+                    tile4x6(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
                 }
             }
             case 3 -> {
                 for (int i = 0; i < columns; i += 6) {
-                    tile3x6(a, ai, b, i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
+                    tile3x6(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
                 }
             }
             case 2 -> {
                 if (PANEL_VECTORS == 2) {
                     for (int i = 0; i < columns; i += 6) {
-                        GemmNarrowTiles.tile2x6(a, ai, b, i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
+                        GemmNarrowTiles.tile2x6(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB,
+                                n + i);
                     }
                 } else {
                     for (int i = 0; i < columns; i += 12) {
-                        tile2x12(a, ai, b, i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
+                        tile2x12(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
                     }
                 }
             }
             default -> {
                 if (PANEL_VECTORS == 2) {
                     for (int i = 0; i < columns; i += 12) {
-                        GemmNarrowTiles.tile1x12(a, ai, b, i * BLOCK, sums, at + i * width, scalesA, si, scalesB,
+                        GemmNarrowTiles.tile1x12(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB,
                                 n + i);
                     }
                 } else {
                     for (int i = 0; i < columns; i += 24) {
-                        tile1x24(a, ai, b, i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
+                        tile1x24(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB, n + i);
                     }
                 }
             }

@@ -1,34 +1,66 @@
 package dev.octet.fp8.cpu;
 
+import dev.octet.core.cpu.CacheLines;
+import java.lang.foreign.MemorySegment;
+
 /** A thread's working arrays for the GEMM, kept from call to call. */
 final class GemmWorkspace {
     private static final ThreadLocal<GemmWorkspace> MINE = ThreadLocal.withInitial(GemmWorkspace::new);
 
-    /** For transposing. */
-    final int[][] square = new int[2][Lanes.COUNT * Lanes.COUNT];
+    /** Packed A, of the slab that is being multiplied and of the next. */
+    final Floats[] packedA = {new Floats(), new Floats()};
+    /** Running sums that are kept from slab to slab. */
+    final Floats rangeSums = new Floats();
+    /** Running sums of a task. */
+    final Floats sums = new Floats();
+    /** Decoded B. */
+    final Floats decodedB = new Floats();
 
-    private final float[][] packedA = new float[2][0];
+    /** Two matrices of L x L, for transposing, and room to begin them with a cache line. */
+    final int[] squares = new int[2 * Lanes.COUNT * Lanes.COUNT + Floats.ROOM];
+    private final MemorySegment squaresMemory = MemorySegment.ofArray(squares);
+
     private final float[][] scalesA = new float[2][0];
     private final boolean[][] specialRows = new boolean[2][0];
     private boolean[] specialTasks = new boolean[0];
-    private float[] rangeSums = new float[0];
-    private float[] decodedB = new float[0];
-    private float[] sums = new float[0];
     private float[] rows = new float[0];
     private float[] scales = new float[0];
 
     private GemmWorkspace() {}
 
+    /** An array that grows. Its values are left over from the last use. */
+    static final class Floats {
+        /** Elements that may lie before the first cache line. */
+        private static final int ROOM = 15;
+
+        private float[] array = new float[0];
+        private MemorySegment memory = MemorySegment.ofArray(array);
+
+        /** {@return an array of at least that many elements from {@link #begin} on} */
+        float[] array(int count) {
+            if (array.length < count + ROOM) {
+                array = new float[count + ROOM];
+                memory = MemorySegment.ofArray(array);
+            }
+            return array;
+        }
+
+        /**
+         * {@return the element to begin with, so that no vector lies across two cache lines} To be asked once for each
+         * use of the array: the answer changes when the garbage collector moves it.
+         */
+        int begin() {
+            return CacheLines.firstIn(memory);
+        }
+    }
+
     static GemmWorkspace mine() {
         return MINE.get();
     }
 
-    /** {@return at least that many elements for packed A, in the first or the second of two arrays} */
-    float[] packedA(int which, int count) {
-        if (packedA[which].length < count) {
-            packedA[which] = new float[count];
-        }
-        return packedA[which];
+    /** {@return where to begin in {@link #squares}} */
+    int squaresBegin() {
+        return CacheLines.firstIn(squaresMemory);
     }
 
     /** {@return at least that many scales of A, in the first or the second of two arrays} */
@@ -54,30 +86,6 @@ final class GemmWorkspace {
             specialTasks = new boolean[count];
         }
         return specialTasks;
-    }
-
-    /** {@return at least that many running sums that are kept from slab to slab; their values are left over} */
-    float[] rangeSums(int count) {
-        if (rangeSums.length < count) {
-            rangeSums = new float[count];
-        }
-        return rangeSums;
-    }
-
-    /** {@return at least that many elements for decoded B} */
-    float[] decodedB(int count) {
-        if (decodedB.length < count) {
-            decodedB = new float[count];
-        }
-        return decodedB;
-    }
-
-    /** {@return at least that many running sums; their values are left over} */
-    float[] sums(int count) {
-        if (sums.length < count) {
-            sums = new float[count];
-        }
-        return sums;
     }
 
     /** {@return at least that many elements for finished rows} */

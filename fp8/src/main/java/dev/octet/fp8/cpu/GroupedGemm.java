@@ -134,7 +134,8 @@ final class GroupedGemm {
             }
             long rows = Scratch.get(SLOT_PACKED + which, 4L * few).address();
             GemmWorkspace work = GemmWorkspace.mine();
-            float[] values = work.packedA(which, many);
+            float[] values = work.packedA[which].array(many);
+            int valuesAt = work.packedA[which].begin();
             float[] scales = work.scalesA(which, (many + few) / BLOCK);
             int fewAt = many / BLOCK;
             if (packing.length <= size) {
@@ -152,7 +153,7 @@ final class GroupedGemm {
                     packing[i + 1] = packing[i] + 1;
                     multiplying[i + 1] = multiplying[i] + p.skinny.tasks(taskRows);
                 } else {
-                    p.tiled.place(values, at, scales, at / BLOCK);
+                    p.tiled.place(values, valuesAt + at, scales, at / BLOCK);
                     at += floats;
                     packing[i + 1] = packing[i] + p.tiled.packingTasks();
                     multiplying[i + 1] = multiplying[i] + p.tiled.tasks();

@@ -241,7 +241,7 @@ final class SkinnyGemm {
         int length = rows - (streams - 1) * apart;
         int step = rowsA * streams;
         int together = Math.max(1, L / step); // steps whose sums' lanes are added at once
-        float[] lanes = GemmWorkspace.mine().sums(Math.max(L, step) * L);
+        float[] lanes = GemmWorkspace.mine().sums.array(Math.max(L, step) * L);
         for (int row = 0; row < length; row += together) {
             int steps = Math.min(together, length - row);
             boolean special = infinite;
@@ -402,7 +402,7 @@ final class SkinnyGemm {
     private void multiplySix(long folded, long source, long stride, float[] factors, int at, int first, int row,
             int valid, int rows, float[] result) {
         int step = GROUP * GemmFoldedRows.ROWS_B;
-        float[] lanes = GemmWorkspace.mine().sums(Math.ceilDiv(step, L) * L * L);
+        float[] lanes = GemmWorkspace.mine().sums.array(Math.ceilDiv(step, L) * L * L);
         Arrays.fill(lanes, 0, step * L, 0);
         GemmFoldedRows.multiply(folded, source, stride, groups(), lanes);
         for (int from = 0; from < step; from += L) {

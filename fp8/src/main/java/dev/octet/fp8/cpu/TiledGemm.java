@@ -76,6 +76,7 @@ final class TiledGemm {
     private boolean[] specialTasks;
     /** The range's running sums, {@code [task][panel][column][panel rows]}; a task's own where one slab is all. */
     private final float[] rangeSums;
+    private final int rangeSumsBegin;
 
     /** The current step's slab and the range's first column. */
     private long slab;
@@ -99,14 +100,17 @@ final class TiledGemm {
         rangeTasks = tasks(rangeColumns, onePanel ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS, threads);
         GemmWorkspace work = GemmWorkspace.mine();
         for (int i = 0; i < 2; i++) {
-            panels[i] = new GemmPanels(a, scaling, work.packedA(i, slabBlocks * BLOCK * padded),
-                    work.scalesA(i, slabBlocks * padded));
+            float[] values = work.packedA[i].array(slabBlocks * BLOCK * padded);
+            float[] scales = work.scalesA(i, slabBlocks * padded);
+            panels[i] = new GemmPanels(a, scaling, values, scales);
+            panels[i].move(scaling, values, work.packedA[i].begin(), scales, 0);
         }
         current = panels[0];
         next = panels[1];
         specialRows = work.specialRows(chunkRows);
         specialTasks = work.specialTasks(rangeTasks);
-        rangeSums = slabs == 1 ? NONE : work.rangeSums(Math.toIntExact(rangeColumns * padded));
+        rangeSums = slabs == 1 ? NONE : work.rangeSums.array(Math.toIntExact(rangeColumns * padded));
+        rangeSumsBegin = slabs == 1 ? 0 : work.rangeSums.begin();
     }
 
     /**
@@ -125,6 +129,7 @@ final class TiledGemm {
         specialRows = new boolean[1][0];
         specialTasks = new boolean[0];
         rangeSums = NONE;
+        rangeSumsBegin = 0;
     }
 
     /**
@@ -259,14 +264,15 @@ final class TiledGemm {
         GemmPanels rows = current;
         int stored = (int) roundUp(columns);
         int paddedRows = rows.paddedRows();
-        int base = slabs == 1 ? 0 : (int) (from - firstColumn) * paddedRows;
-        float[] sums = slabs == 1 ? work.sums(stored * paddedRows) : rangeSums;
+        float[] sums = slabs == 1 ? work.sums.array(stored * paddedRows) : rangeSums;
+        int base = slabs == 1 ? work.sums.begin() : rangeSumsBegin + (int) (from - firstColumn) * paddedRows;
         if (slab == 0) {
             Arrays.fill(sums, base, base + stored * paddedRows, 0);
         }
         float[] scalesB = work.scales(stored);
         Arrays.fill(scalesB, 0, stored, 0);
-        float[] decoded = work.decodedB((decodedColumns + 4 * L) * BLOCK);
+        float[] decoded = work.decodedB.array((decodedColumns + 4 * L) * BLOCK);
+        int decodedAt = work.decodedB.begin();
         boolean special = false;
         for (int block = 0; block < rows.blocks(); block++) {
             long blockOfK = rows.firstBlock() + block;
@@ -276,11 +282,11 @@ final class TiledGemm {
             special |= fillScales(from, columns, blockOfK, scalesB);
             for (int n = 0; n < columns; n += decodedColumns) {
                 int count = Math.min(decodedColumns, columns - n);
-                special |= decode(from + n, count, blockOfK, decoded, work);
+                special |= decode(from + n, count, blockOfK, decoded, decodedAt, work);
                 int swept = (count + GemmTiles.COLUMN_GROUP - 1) / GemmTiles.COLUMN_GROUP * GemmTiles.COLUMN_GROUP;
                 for (int row = 0; row < paddedRows; row += GemmPanels.ROWS) {
                     int width = rows.panelRows(row);
-                    GemmTiles.sweep(width / L, rows.values(), rows.panelAt(block, row), decoded, swept, sums,
+                    GemmTiles.sweep(width / L, rows.values(), rows.panelAt(block, row), decoded, decodedAt, swept, sums,
                             base + row * stored + n * width, rows.scales(), rows.scaleAt(block, row), scalesB, n);
                 }
             }
@@ -313,7 +319,8 @@ final class TiledGemm {
     }
 
     /** Decodes a part of a block of B to {@code float[column][128]}. */
-    private boolean decode(long from, int columns, long block, float[] target, GemmWorkspace work) {
+    private boolean decode(long from, int columns, long block, float[] target, int at,
+            GemmWorkspace work) {
         long k = block * BLOCK;
         int length = (int) Math.min(BLOCK, b.k - k);
         long source = b.address + from * b.rowStride + k * b.kStride;
@@ -325,7 +332,7 @@ final class TiledGemm {
                 source = edge.address();
                 stride = BLOCK;
             }
-            GemmPacking.decodeRows(b, source, stride, columns, target, 0);
+            GemmPacking.decodeRows(b, source, stride, columns, target, at);
             return false;
         }
         // Contiguous along the columns: lines of one k each. L lines that are neighbours in the packed order, four apart
@@ -333,14 +340,15 @@ final class TiledGemm {
         int width = (columns + 4 * L - 1) / (4 * L) * (4 * L);
         MemorySegment lines = Scratch.get(SLOT_EDGE, (long) BLOCK * width);
         GemmPacking.copyPadded(source, b.kStride, length, columns, lines, width, BLOCK);
+        int squares = work.squaresBegin();
         boolean special = false;
         for (int group = 0; group < BLOCK; group += 4 * L) {
             for (int j = 0; j < 4; j++) {
                 long line = lines.address() + (long) (group + j) * width;
-                int to = group + (3 - j) * L;
+                int to = at + group + (3 - j) * L;
                 for (int n = 0; n < columns; n += 4 * L) {
                     special |= GemmPacking.transpose(b, line + n, 4L * width, L, 1, 1, target, to + n * BLOCK,
-                            4 * BLOCK, BLOCK, work.square);
+                            4 * BLOCK, BLOCK, work.squares, squares);
                 }
             }
         }
@@ -369,9 +377,10 @@ final class TiledGemm {
             }
         }
         float[] finished = work.rows(L * stored);
+        int squares = work.squaresBegin();
         for (int row = 0; row < rows.rows(); row += L) {
             transposeSums(sums, base + place(row, 0, stored), rows.panelRows(row), columns, finished, stored,
-                    work.square);
+                    work.squares, squares);
             for (int i = 0; i < L && row + i < rows.rows(); i++) {
                 out.write(rows.firstRow() + row + i, from, finished, i * stored, columns);
             }
@@ -386,15 +395,15 @@ final class TiledGemm {
 
     /** {@code [columns][L rows]}, lines {@code step} apart, to {@code [L rows][columns]}, lines {@code stored} apart. */
     private static void transposeSums(float[] sums, int at, int step, int columns, float[] target, int stored,
-            int[][] square) {
+            int[] t, int squares) {
         for (int n = 0; n < columns; n += L) {
             for (int i = 0; i < L; i++) {
                 FloatVector.fromArray(Lanes.F, sums, at + (n + i) * step).reinterpretAsInts()
-                        .intoArray(square[0], i * L);
+                        .intoArray(t, squares + i * L);
             }
-            int[] result = GemmPacking.transposeInts(square);
+            int result = GemmPacking.transposeInts(t, squares);
             for (int i = 0; i < L; i++) {
-                IntVector.fromArray(Lanes.I, result, i * L).reinterpretAsFloats().intoArray(target, i * stored + n);
+                IntVector.fromArray(Lanes.I, t, result + i * L).reinterpretAsFloats().intoArray(target, i * stored + n);
             }
         }
     }

@@ -97,7 +97,7 @@ class HeapAllocationTest {
         try (ScaledTensor a = weightGradient ? ones(p.k, p.m, Granularity.BLOCK_128X1)
                         : ones(p.m, p.k, Granularity.BLOCK_1X128);
                 ScaledTensor b = weightGradient ? ones(p.k, p.n, Granularity.BLOCK_128X1)
-                        : forward ? ones(p.n, p.k, Granularity.BLOCK_128X128) : ones(p.k, p.n, Granularity.BLOCK_128X128);
+                        : ones(forward ? p.n : p.k, forward ? p.k : p.n, Granularity.BLOCK_128X128);
                 Tensor d = Tensor.allocate(weightGradient ? DType.F32 : DType.BF16, Shape.of(p.m, p.n));
                 CpuPool pool = new CpuPool(1)) {
             ScaledTensor x = weightGradient ? a.transpose() : a;
