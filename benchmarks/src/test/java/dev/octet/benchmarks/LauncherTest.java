@@ -72,6 +72,7 @@ class LauncherTest {
         command.addAll(List.of(args));
         Path err = folder.resolve("err");
         ProcessBuilder builder = new ProcessBuilder(command).directory(folder.toFile()).redirectError(err.toFile());
+        builder.environment().remove("JAVA_HOME"); // Maven sets it to the JDK that runs this test
         builder.environment().put("JAVA25_HOME", tree.resolve("jdk").toString());
         builder.environment().put("OCTET_JAVA_OPTS", "-Da=1 -Db=2");
         builder.environment().merge("PATH", "", (path, none) -> tree.resolve("bin") + ":" + path);
