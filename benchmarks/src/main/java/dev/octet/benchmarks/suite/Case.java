@@ -60,6 +60,11 @@ public record Case(String method, Map<String, String> params) {
         return params.containsKey("backend") && !isPeer();
     }
 
+    /** Whether this is an operation of Octet that another one is compared with. */
+    boolean isOctetAsPeer() {
+        return params.containsKey("backend") && isPeer();
+    }
+
     /** Whether each operation starts a process. */
     boolean isStartup() {
         return method.startsWith("StartupBenchmark.");

@@ -6,7 +6,8 @@ import org.openjdk.jmh.runner.options.TimeValue;
 /**
  * How long each case is measured. Octet's warm-up takes three seconds: until C2 has compiled them kernels box their
  * vectors, and where the pool's threads leave C2 no core of its own that was seen to last longer than two. LibTorch has
- * nothing to compile. Its cases and the probes have one JVM, and probes are repeated during a run.
+ * nothing to compile. Its cases and the probes have one JVM, and probes are repeated during a run. Peers that are Octet's own
+ * operations have one JVM, too, but are warmed up for six seconds: after one they look slower than they are.
  *
  * @param forks JVMs for each case of Octet; 0 measures everything in this JVM, which only a test of the harness should
  *     do
@@ -52,6 +53,9 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
                     : c.calls() > 1 ? new Effort(forks, 2 * warmups, iterations, warmupTime, time) : this;
         }
         int one = Math.min(1, forks);
+        if (c.isOctetAsPeer()) {
+            return new Effort(one, 2 * warmups, iterations, warmupTime, time);
+        }
         if (c.isStartup()) {
             return new Effort(one, 1, shots, TimeValue.NONE, TimeValue.NONE);
         }
@@ -74,7 +78,8 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
 
     /** {@return what is done for a case, as a report says it} */
     public String describe() {
-        return "Octet: " + times(forks, warmups) + "; LibTorch: " + times(1, Math.min(PEER_WARMUPS, warmups))
+        return "Octet: " + times(forks, warmups) + ", as a peer " + times(1, 2 * warmups) + "; LibTorch: "
+                + times(1, Math.min(PEER_WARMUPS, warmups))
                 + "; probes, each time: " + times(1, Math.min(PROBE_WARMUPS, warmups));
     }
 

@@ -49,6 +49,17 @@ class EffortTest {
     }
 
     @Test
+    void octetAsAPeerIsWarmedUpLikeOctet() {
+        Case dense = Case.of("DensePeerBenchmark.gemm", "backend", "cpu", "threads", 2, "m", 4096, "n", 2816, "k", 2048);
+        Case grouped = Case.of("GroupedBenchmark.gemm", "backend", "cpu", "threads", 2, "groups", 64, "rows", 128, "n",
+                2816, "k", 2048);
+        for (Effort e : List.of(Effort.FULL, Effort.QUICK)) {
+            assertTrue(e.of(dense).warmups() >= e.of(grouped).warmups(), e.toString());
+            assertEquals(1, e.of(dense).forks());
+        }
+    }
+
+    @Test
     void aRunForResultsThatAreKeptTakesThirtyFiveMinutesAtMost() {
         assertTrue(full("").compareTo(Duration.ofMinutes(35)) <= 0, () -> full("").toString());
         assertTrue(full("mla").compareTo(Duration.ofMinutes(12)) <= 0, () -> full("mla").toString());
