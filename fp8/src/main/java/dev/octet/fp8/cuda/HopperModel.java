@@ -12,7 +12,7 @@ import java.util.Set;
  * Predicts how long a product takes on a Hopper GPU with each variant of {@code fp8_gemm_hopper.cu}, and chooses the
  * fastest. A multiprocessor takes as long for a block of K as its busiest part: tensor cores, shared memory, the
  * promotion's instructions, the way from the second-level cache. The GPU takes as long as its busiest: those, device
- * memory, the second-level cache, or the power that lets the clock fall. The page of the module derives the figures.
+ * memory, the second-level cache, or the power that lets the clock fall. The module's page on CUDA derives the figures.
  */
 final class HopperModel {
     /** Cycles of m64nNk128 for each of N: 8192 floating-point operations a cycle. */
