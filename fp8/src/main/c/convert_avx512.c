@@ -201,33 +201,62 @@ OCTET_EXPORT void octet_fp8_dequantize_avx512(const struct fp8_convert *c, int64
     }
 }
 
-/* 64 elements of any value to codes. */
-INLINE __m512i encode64(const void *x, int64_t type, const struct rounding *r, __m512i clamp, __m512i nan) {
-    __m512i bits[4], c[4];
+/*
+ * Magnitudes in BF16 to codes, 32 at a time and without FP32. y is the code with nine bits behind the point, of which
+ * the least code that is not 0 needs eight: its seven bits of significand, and one for what rounds to 0. So y is exact,
+ * the larger of two functions that agree at the least normal value: the exponent and the significand as they are, less
+ * the exponent below the least normal one; and the significand with its leading one, shifted by the exponent.
+ */
+INLINE __m512i halves_to_codes(__m512i a, int64_t format) {
+    int e4m3 = format == FP8_E4M3, up = e4m3 ? 5 : 4, below = e4m3 ? 120 : 112;
+    __m512i normal = _mm512_slli_epi16(_mm512_subs_epu16(a, _mm512_set1_epi16((int16_t)(below << 7))), up);
+    __m512i e = _mm512_subs_epu16(_mm512_srli_epi16(a, 7), _mm512_set1_epi16((int16_t)(below + 1 - up)));
+    __m512i m = _mm512_ternarylogic_epi32(a, _mm512_set1_epi16(0x7F), _mm512_set1_epi16(0x80), 0xEA); /* a & b | c */
+    __m512i y = _mm512_max_epu16(normal, _mm512_sllv_epi16(m, _mm512_min_epu16(e, _mm512_set1_epi16((int16_t)up))));
+    __mmask32 odd = _mm512_test_epi16_mask(y, _mm512_set1_epi16(1 << 9));
+    __m512i half = _mm512_add_epi16(y, _mm512_set1_epi16(255));
+    return _mm512_srli_epi16(_mm512_mask_add_epi16(half, odd, y, _mm512_set1_epi16(256)), 9); /* ties to even */
+}
+
+/* 64 elements of any value to codes. Clamp: the largest value, or what would be the value of the first code after it. */
+INLINE __m512i encode64(const void *x, int64_t type, int64_t format, const struct rounding *r, float clamp) {
+    __m512i v[4], c[4];
+    if (type == FP8_BF16) {
+        __mmask32 nans[2];
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            v[j] = _mm512_loadu_si512((const fp8_half *)x + 32 * j);
+            __m512i a = _mm512_and_si512(v[j], _mm512_set1_epi16(0x7FFF));
+            nans[j] = _mm512_cmpgt_epi16_mask(a, _mm512_set1_epi16(0x7F80));
+            c[j] = halves_to_codes(_mm512_min_epu16(a, _mm512_set1_epi16((int16_t)(fp8_bits_of(clamp) >> 16))), format);
+        }
+        if (__builtin_expect(nans[0] | nans[1], 0)) {
+            for (int j = 0; j < 2; j++) {
+                c[j] = _mm512_mask_mov_epi16(c[j], nans[j], _mm512_set1_epi16(r->nan));
+            }
+        }
+        return pack_halves(c, v);
+    }
     __mmask16 nans[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-        bits[j] = _mm512_castps_si512(load16(x, type, 16 * j));
-        __m512i a = _mm512_and_si512(bits[j], _mm512_set1_epi32(0x7FFFFFFF));
+        v[j] = _mm512_castps_si512(load16(x, type, 16 * j));
+        __m512i a = _mm512_and_si512(v[j], _mm512_set1_epi32(0x7FFFFFFF));
         nans[j] = _mm512_cmpgt_epi32_mask(a, _mm512_set1_epi32(0x7F800000));
-        c[j] = round_magnitude(_mm512_min_epi32(a, clamp), bits[j], r);
+        c[j] = round_magnitude(_mm512_min_epi32(a, _mm512_set1_epi32((int32_t)fp8_bits_of(clamp))), r);
     }
     if (__builtin_expect(nans[0] | nans[1] | nans[2] | nans[3], 0)) {
         for (int j = 0; j < 4; j++) {
-            __m512i signs = _mm512_srli_epi32(bits[j], 24);
-            c[j] = _mm512_mask_mov_epi32(c[j], nans[j], _mm512_ternarylogic_epi32(signs, nan, r->sign, 0xE4));
+            c[j] = _mm512_mask_mov_epi32(c[j], nans[j], _mm512_set1_epi32(r->nan));
         }
     }
-    return pack64(c);
+    return pack_words(c, v);
 }
 
 INLINE void encode(const struct fp8_convert *c, int64_t row, int64_t rows, int64_t column, int64_t columns,
-                   int64_t type) {
-    struct rounding r = rounding_of(c->format);
-    int e4m3 = c->format == FP8_E4M3;
-    /* The largest code, or what would be the value of the first code after it. */
-    float clamp = c->saturate ? r.max : e4m3 ? 480 : 65536;
-    __m512i clamps = _mm512_set1_epi32((int32_t)fp8_bits_of(clamp)), nans = _mm512_set1_epi32(r.nan);
+                   int64_t format, int64_t type) {
+    struct rounding r = rounding_of(format);
+    float clamp = c->saturate ? r.max : format == FP8_E4M3 ? 480 : 65536;
     int64_t size = element_bytes(type);
     for (int64_t i = row; i < row + rows; i++) {
         const char *x = (const char *)c->floats + (i * c->float_row + column) * size;
@@ -235,12 +264,12 @@ INLINE void encode(const struct fp8_convert *c, int64_t row, int64_t rows, int64
         for (int64_t j = 0; j < columns; j += STEP) {
             int64_t n = fp8_least(STEP, columns - j);
             if (n == STEP) {
-                store512(codes + j, encode64(x + j * size, type, &r, clamps, nans), (int)c->past_cache);
+                store512(codes + j, encode64(x + j * size, type, format, &r, clamp), (int)c->past_cache);
             } else {
                 char copy[4 * STEP] = {0};
                 memcpy(copy, x + j * size, (size_t)(n * size));
                 uint8_t out[STEP];
-                _mm512_storeu_si512(out, encode64(copy, type, &r, clamps, nans));
+                _mm512_storeu_si512(out, encode64(copy, type, format, &r, clamp));
                 memcpy(codes + j, out, (size_t)n);
             }
         }
@@ -249,10 +278,12 @@ INLINE void encode(const struct fp8_convert *c, int64_t row, int64_t rows, int64
 
 OCTET_EXPORT void octet_fp8_cast_avx512(const struct fp8_convert *c, int64_t row, int64_t rows, int64_t column,
                                         int64_t columns) {
-    switch (c->type) {
-        case FP8_F32: encode(c, row, rows, column, columns, FP8_F32); break;
-        case FP8_BF16: encode(c, row, rows, column, columns, FP8_BF16); break;
-        default: encode(c, row, rows, column, columns, FP8_F16); break;
+    switch (c->format << 2 | c->type) {
+        case FP8_E4M3 << 2 | FP8_BF16: encode(c, row, rows, column, columns, FP8_E4M3, FP8_BF16); break;
+        case FP8_E5M2 << 2 | FP8_BF16: encode(c, row, rows, column, columns, FP8_E5M2, FP8_BF16); break;
+        case FP8_E4M3 << 2 | FP8_F32:
+        case FP8_E5M2 << 2 | FP8_F32: encode(c, row, rows, column, columns, c->format, FP8_F32); break;
+        default: encode(c, row, rows, column, columns, c->format, FP8_F16); break;
     }
     if (c->past_cache) {
         _mm_sfence();

@@ -7,13 +7,17 @@
 
 #include "round_avx512.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 enum { MAX_BLOCKS = 16 }; /* of a task's rows that share scales */
 
 static uint8_t round1(float y, const struct rounding *r) {
     if (y != y) {
         return r->nan;
     }
-    return (uint8_t)_mm_cvtsi128_si32(_mm512_castsi512_si128(round16(_mm512_set1_ps(y), r)));
+    uint32_t bits = fp8_bits_of(y);
+    __m512i code = round_magnitude(_mm512_set1_epi32((int32_t)(bits & 0x7FFFFFFF)), r);
+    return (uint8_t)((bits >> 24 & 0x80) | (_mm_cvtsi128_si32(_mm512_castsi512_si128(code)) & 0x7F));
 }
 
 /* Largest magnitudes of 128 elements, by lanes: of 16 bits for BF16 and F16, whose order is that of their bits. */
@@ -39,10 +43,11 @@ static inline uint32_t largest(__m512i max, int64_t type) {
     if (type == FP8_F32) {
         return _mm512_reduce_max_epu32(max);
     }
-    __m512i even = _mm512_slli_epi32(max, 16); /* two in each lane */
-    __m512i odd = _mm512_and_si512(max, _mm512_set1_epi32((int32_t)0xFFFF0000));
-    uint32_t m = _mm512_reduce_max_epu32(_mm512_max_epu32(even, odd));
-    return type == FP8_BF16 ? m : fp8_bits_of(_cvtsh_ss((uint16_t)(m >> 16)));
+    __m256i h = _mm256_max_epu16(_mm512_castsi512_si256(max), _mm512_extracti64x4_epi64(max, 1));
+    __m128i q = _mm_max_epu16(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+    __m128i ones = _mm_set1_epi32(-1); /* there is an instruction for the least of eight */
+    uint32_t m = ~(uint32_t)_mm_cvtsi128_si32(_mm_minpos_epu16(_mm_xor_si128(q, ones))) & 0xFFFF;
+    return type == FP8_BF16 ? m << 16 : fp8_bits_of(_cvtsh_ss((uint16_t)m));
 }
 
 /* The scale of a group. */
@@ -54,6 +59,19 @@ static inline float scale_of(const struct fp8_quantize *q, const struct rounding
         s = fp8_bits((e < 1 ? 1 : e > 254 ? 254 : e) << 23);
     }
     return s;
+}
+
+/* The scales of 16 groups. */
+static inline __m512 scales_of(const struct fp8_quantize *q, const struct rounding *r, __m512i max_bits) {
+    __m512 max = _mm512_max_ps(_mm512_set1_ps(1e-4f), _mm512_castsi512_ps(max_bits)); /* NaN stays NaN */
+    __m512 s = _mm512_div_ps(max, _mm512_set1_ps(r->max));
+    if (!q->power_of_two) {
+        return s;
+    }
+    __m512i e = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(s), _mm512_set1_epi32(0x7FFFFF)), 23);
+    e = _mm512_max_epi32(_mm512_min_epi32(e, _mm512_set1_epi32(254)), _mm512_set1_epi32(1));
+    __mmask16 finite = _mm512_cmp_ps_mask(s, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ);
+    return _mm512_mask_mov_ps(s, finite, _mm512_castsi512_ps(_mm512_slli_epi32(e, 23)));
 }
 
 static inline void store_scale(const struct fp8_quantize *q, float s, int64_t row, int64_t block) {
@@ -73,18 +91,41 @@ static inline void store_codes(uint8_t *codes, __m512i all, int64_t past_cache) 
     }
 }
 
+/*
+ * 64 finite elements times factors that are positive. BF16 is taken as pairs in lanes of 32 bits, whose even and odd
+ * elements have vectors of factors of their own, f[0] and f[1], then f[2] and f[3].
+ */
+INLINE __m512i encode64(const void *x, int64_t type, const __m512 *f, const struct rounding *r) {
+    __m512i v[4], c[4];
+    if (type == FP8_BF16) {
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+            v[j] = _mm512_loadu_si512((const fp8_half *)x + 32 * j);
+            __m512i a = _mm512_and_si512(v[j], _mm512_set1_epi16(0x7FFF));
+            __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(a, 16));
+            __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(a, _mm512_set1_epi32((int32_t)0xFFFF0000)));
+            __m512i low = round_magnitude(_mm512_castps_si512(_mm512_mul_ps(even, f[2 * j])), r);
+            __m512i high = round_magnitude(_mm512_castps_si512(_mm512_mul_ps(odd, f[2 * j + 1])), r);
+            c[j] = _mm512_and_si512(_mm512_mask_mov_epi16(low, 0xAAAAAAAA, _mm512_slli_epi32(high, 16)),
+                                    _mm512_set1_epi16(0xFF));
+        }
+        return pack_halves(c, v);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        v[j] = _mm512_castps_si512(_mm512_mul_ps(load16(x, type, 16 * j), f[j]));
+        c[j] = round_magnitude(_mm512_and_si512(v[j], _mm512_set1_epi32(0x7FFFFFFF)), r);
+    }
+    return pack_words(c, v);
+}
+
 /* Codes 128 elements of a finite group. */
-static inline void encode128(const void *x, int64_t type, float factor, const struct rounding *r, uint8_t *codes,
-                             int64_t past_cache) {
-    __m512 f = _mm512_set1_ps(factor);
+INLINE void encode128(const void *x, int64_t type, float factor, const struct rounding *r, uint8_t *codes,
+                      int64_t past_cache) {
+    __m512 one = _mm512_set1_ps(factor), f[4] = {one, one, one, one};
 #pragma GCC unroll 2
     for (int i = 0; i < 128; i += 64) {
-        __m512i c[4];
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            c[j] = round16(_mm512_mul_ps(load16(x, type, i + 16 * j), f), r);
-        }
-        store_codes(codes + i, pack64(c), past_cache);
+        store_codes(codes + i, encode64((const char *)x + i * element_bytes(type), type, f, r), past_cache);
     }
 }
 
@@ -116,33 +157,23 @@ static inline int64_t width(const struct fp8_quantize *q, int64_t column) {
     return q->columns - column < FP8_BLOCK ? q->columns - column : FP8_BLOCK;
 }
 
-static inline void encode(const struct fp8_quantize *q, const struct rounding *r, int64_t row, int64_t column,
-                          float factor) {
+INLINE void encode(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t column,
+                   float factor) {
     int64_t n = width(q, column);
     if (n == FP8_BLOCK && factor > 0) {
-        uint8_t *codes = q->codes + row * q->code_row + column;
-        switch (q->type) {
-            case FP8_BF16: encode128(at(q, row, column), FP8_BF16, factor, r, codes, q->past_cache); break;
-            case FP8_F16: encode128(at(q, row, column), FP8_F16, factor, r, codes, q->past_cache); break;
-            default: encode128(at(q, row, column), FP8_F32, factor, r, codes, q->past_cache); break;
-        }
+        encode128(at(q, row, column), type, factor, r, q->codes + row * q->code_row + column, q->past_cache);
     } else {
         encode_any(q, r, row, column, n, factor);
     }
 }
 
-static inline uint32_t largest_of(const struct fp8_quantize *q, int64_t row, int64_t column) {
+INLINE uint32_t largest_of(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t column) {
     int64_t n = width(q, column);
-    if (n < FP8_BLOCK) {
-        return largest_any(q, row, column, n);
-    }
-    if (q->type == FP8_F32) {
-        return largest(maxima(at(q, row, column), FP8_F32, _mm512_setzero_si512()), FP8_F32);
-    }
-    return largest(maxima(at(q, row, column), FP8_BF16, _mm512_setzero_si512()), q->type);
+    return n < FP8_BLOCK ? largest_any(q, row, column, n)
+            : largest(maxima(at(q, row, column), type, _mm512_setzero_si512()), type);
 }
 
-/* 128 elements on their way to the cache. A short part of a row ends before the hardware fetches ahead by itself. */
+/* 128 elements on their way to the cache: the hardware does not fetch ahead far enough, nor while codes are written. */
 static inline void fetch(const char *x, int64_t type) {
     for (int64_t i = 0; i < FP8_BLOCK * element_bytes(type); i += 64) {
         __builtin_prefetch(x + i);
@@ -150,8 +181,8 @@ static inline void fetch(const char *x, int64_t type) {
 }
 
 /* Rows that share scales, up to MAX_BLOCKS blocks. */
-static void squares(const struct fp8_quantize *q, const struct rounding *r, int64_t row, int64_t rows, int64_t block,
-                    int64_t blocks) {
+INLINE void squares(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
+                    int64_t block, int64_t blocks) {
     __m512i max[MAX_BLOCKS];
     uint32_t last = 0; /* of a block that the matrix's edge cuts off */
     for (int64_t b = 0; b < blocks; b++) {
@@ -164,129 +195,122 @@ static void squares(const struct fp8_quantize *q, const struct rounding *r, int6
                 uint32_t m = largest_any(q, i, column, width(q, column));
                 last = m > last ? m : last;
             } else {
-                fetch(at(q, i + 1, column), q->type);
-                max[b] = maxima(at(q, i, column), q->type, max[b]);
+                fetch(at(q, i + 1, column), type);
+                max[b] = maxima(at(q, i, column), type, max[b]);
             }
         }
     }
     float factor[MAX_BLOCKS];
     for (int64_t b = 0; b < blocks; b++) {
         int cut = width(q, (block + b) * FP8_BLOCK) < FP8_BLOCK;
-        float s = scale_of(q, r, cut ? last : largest(max[b], q->type));
+        float s = scale_of(q, r, cut ? last : largest(max[b], type));
         store_scale(q, s, row / FP8_BLOCK, block + b);
         factor[b] = 1 / s;
     }
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t b = 0; b < blocks; b++) {
-            encode(q, r, i, (block + b) * FP8_BLOCK, factor[b]);
+            encode(q, r, type, i, (block + b) * FP8_BLOCK, factor[b]);
         }
     }
 }
 
 /*
  * Rows with scales of their own, at most LINE_ROWS, and at most LINE_BLOCKS blocks. Scales lie column by column, so that
- * those of a row are far from each other: they are kept until all rows are done, and each column's written at once.
+ * those of a row are far from each other: they are kept until all rows are done, and each column's written at once. The
+ * way from a maximum to its factor is long, so that groups take it 16 at a time, of several rows if these are short.
  */
 enum { LINE_ROWS = 16, LINE_BLOCKS = 64 };
 
-static void lines(const struct fp8_quantize *q, const struct rounding *r, int64_t row, int64_t rows, int64_t block,
-                  int64_t blocks) {
-    float scales[LINE_BLOCKS][LINE_ROWS];
-    int64_t step = 64 / element_bytes(q->type); /* elements of a cache line */
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t b = 0; b < blocks; b++) {
-            int64_t column = (block + b) * FP8_BLOCK;
-            const char *ahead = at(q, row + i, column + 8 * FP8_BLOCK);
-            for (int64_t j = 0; j < FP8_BLOCK / step; j++) {
-                __builtin_prefetch(ahead + 64 * j);
+INLINE void lines(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
+                  int64_t block, int64_t blocks) {
+    float scales[LINE_ROWS * LINE_BLOCKS + 16], factors[LINE_BLOCKS + 16];
+    uint32_t max[LINE_BLOCKS + 16] = {0};
+    int64_t at_once = LINE_BLOCKS / blocks;
+    for (int64_t first = 0; first < rows; first += at_once) {
+        int64_t n = fp8_least(at_once, rows - first);
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t b = 0; b < blocks; b++) {
+                int64_t column = (block + b) * FP8_BLOCK;
+                max[i * blocks + b] = largest_of(q, type, row + first + i, column);
             }
-            scales[b][i] = scale_of(q, r, largest_of(q, row + i, column));
         }
-        /* Apart: the way from a maximum to its factor is long, and those of several groups overlap. */
-        for (int64_t b = 0; b < blocks; b++) {
-            encode(q, r, row + i, (block + b) * FP8_BLOCK, 1 / scales[b][i]);
+        for (int64_t g = 0; g < n * blocks; g += 16) {
+            __m512 s = scales_of(q, r, _mm512_loadu_si512(max + g));
+            _mm512_storeu_ps(scales + first * blocks + g, s);
+            _mm512_storeu_ps(factors + g, _mm512_div_ps(_mm512_set1_ps(1), s));
+        }
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t b = 0; b < blocks; b++) {
+                fetch(at(q, row + first + n + i, (block + b) * FP8_BLOCK), type);
+                encode(q, r, type, row + first + i, (block + b) * FP8_BLOCK, factors[i * blocks + b]);
+            }
         }
     }
     for (int64_t b = 0; b < blocks; b++) {
         for (int64_t i = 0; i < rows; i++) {
-            store_scale(q, scales[b][i], row + i, block + b);
+            store_scale(q, scales[i * blocks + b], row + i, block + b);
         }
     }
 }
 
 /* Whole rows that have a scale each; the second time a row comes from the cache. */
-static void whole_rows(const struct fp8_quantize *q, const struct rounding *r, int64_t row, int64_t rows) {
+INLINE void whole_rows(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows) {
     for (int64_t i = row; i < row + rows; i++) {
         __m512i max = _mm512_setzero_si512();
         int64_t whole = q->columns / FP8_BLOCK * FP8_BLOCK;
         for (int64_t j = 0; j < whole; j += FP8_BLOCK) {
-            max = maxima(at(q, i, j), q->type, max);
+            max = maxima(at(q, i, j), type, max);
         }
-        uint32_t m = largest(max, q->type), last = largest_any(q, i, whole, q->columns - whole);
+        uint32_t m = largest(max, type), last = largest_any(q, i, whole, q->columns - whole);
         float s = scale_of(q, r, m > last ? m : last);
         store_scale(q, s, i, 0);
         for (int64_t j = 0; j < q->columns; j += FP8_BLOCK) {
-            encode(q, r, i, j, 1 / s);
+            encode(q, r, type, i, j, 1 / s);
         }
     }
 }
 
 enum { COLUMNS = MAX_BLOCKS * FP8_BLOCK };
 
-/* 64 columns of a row whose factors are all positive. */
-static inline __attribute__((always_inline)) void encode_columns(const void *x, int64_t type, const float *factors,
-                                                                 const struct rounding *r, uint8_t *codes,
-                                                                 int64_t past_cache) {
-    __m512i c[4];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-        c[j] = round16(_mm512_mul_ps(load16(x, type, 16 * j), _mm512_loadu_ps(factors + 16 * j)), r);
-    }
-    store_codes(codes, pack64(c), past_cache);
+/* 64 columns of a row whose factors are all positive, in the order of encode64. */
+INLINE void encode_columns(const void *x, int64_t type, const float *factors, const struct rounding *r, uint8_t *codes,
+                           int64_t past_cache) {
+    __m512 f[4] = {_mm512_loadu_ps(factors), _mm512_loadu_ps(factors + 16), _mm512_loadu_ps(factors + 32),
+                   _mm512_loadu_ps(factors + 48)};
+    store_codes(codes, encode64(x, type, f, r), past_cache);
 }
 
-static inline __attribute__((always_inline)) void raise(uint32_t *max, const void *x, int64_t type, int64_t n) {
-    for (int64_t i = 0; i < n; i += 16) {
-        __m512i a = _mm512_and_si512(_mm512_castps_si512(load16(x, type, i)), _mm512_set1_epi32(0x7FFFFFFF));
-        _mm512_storeu_si512(max + i, _mm512_max_epu32(_mm512_loadu_si512(max + i), a));
+/* Magnitudes of some columns: in 16 bits for BF16 and F16, whose order is that of their bits. */
+INLINE void raise(char *max, const void *x, int64_t type, int64_t n) {
+    __m512i mask = type == FP8_F32 ? _mm512_set1_epi32(0x7FFFFFFF) : _mm512_set1_epi16(0x7FFF);
+    for (int64_t i = 0; i < n * element_bytes(type); i += 64) {
+        __m512i a = _mm512_and_si512(_mm512_loadu_si512((const char *)x + i), mask), m = _mm512_loadu_si512(max + i);
+        _mm512_storeu_si512(max + i, type == FP8_F32 ? _mm512_max_epu32(m, a) : _mm512_max_epu16(m, a));
     }
-}
-
-/* The scales of 16 columns. */
-static inline __m512 scales_of(const struct fp8_quantize *q, const struct rounding *r, __m512i max_bits) {
-    __m512 max = _mm512_max_ps(_mm512_set1_ps(1e-4f), _mm512_castsi512_ps(max_bits)); /* NaN stays NaN */
-    __m512 s = _mm512_div_ps(max, _mm512_set1_ps(r->max));
-    if (!q->power_of_two) {
-        return s;
-    }
-    __m512i e = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(s), _mm512_set1_epi32(0x7FFFFF)), 23);
-    e = _mm512_max_epi32(_mm512_min_epi32(e, _mm512_set1_epi32(254)), _mm512_set1_epi32(1));
-    __mmask16 finite = _mm512_cmp_ps_mask(s, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ);
-    return _mm512_mask_mov_ps(s, finite, _mm512_castsi512_ps(_mm512_slli_epi32(e, 23)));
 }
 
 /* Rows whose columns have a scale each, up to MAX_BLOCKS blocks of columns. */
-static inline __attribute__((always_inline)) void columns(const struct fp8_quantize *q, const struct rounding *r,
-                                                          int64_t type, int64_t row, int64_t rows, int64_t block,
-                                                          int64_t blocks) {
-    uint32_t max[COLUMNS];
-    float scale[COLUMNS], factor[COLUMNS];
+INLINE void columns(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
+                    int64_t block, int64_t blocks) {
+    char max[4 * COLUMNS] __attribute__((aligned(64)));
+    float scale[COLUMNS], factor[COLUMNS], in_order[COLUMNS];
     int64_t column = block * FP8_BLOCK, n = fp8_least(blocks * FP8_BLOCK, q->columns - column);
-    int64_t vectors = n & ~(int64_t)63;
-    memset(max, 0, (size_t)((n + 63) & ~(int64_t)63) * sizeof max[0]);
+    int64_t vectors = n & ~(int64_t)63, bytes = element_bytes(type);
+    memset(max, 0, (size_t)((n + 63) & ~(int64_t)63) * (size_t)bytes);
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t j = 0; j < vectors; j += FP8_BLOCK) {
             fetch(at(q, i + 1, column + j), type);
-            raise(max + j, at(q, i, column + j), type, fp8_least(FP8_BLOCK, vectors - j));
+            raise(max + j * bytes, at(q, i, column + j), type, fp8_least(FP8_BLOCK, vectors - j));
         }
-        for (int64_t j = vectors; j < n; j++) {
-            uint32_t bits = fp8_bits_of(element(at(q, i, column), type, j)) & 0x7FFFFFFF;
-            max[j] = bits > max[j] ? bits : max[j];
+        if (vectors < n) {
+            char last[4 * 64] = {0};
+            memcpy(last, at(q, i, column + vectors), (size_t)((n - vectors) * bytes));
+            raise(max + vectors * bytes, last, type, 64);
         }
     }
     __mmask16 finite[COLUMNS / 16];
     for (int64_t j = 0; j < n; j += 16) {
-        __m512 s = scales_of(q, r, _mm512_loadu_si512(max + j));
+        __m512 s = scales_of(q, r, _mm512_castps_si512(load16(max, type, j)));
         __m512 f = _mm512_div_ps(_mm512_set1_ps(1), s);
         _mm512_storeu_ps(scale + j, s);
         _mm512_storeu_ps(factor + j, f);
@@ -295,17 +319,49 @@ static inline __attribute__((always_inline)) void columns(const struct fp8_quant
     for (int64_t j = 0; j < n; j++) {
         store_scale(q, scale[j], row / FP8_BLOCK, column + j);
     }
+    for (int64_t j = 0; j < vectors; j += 32) {
+        __m512 f = _mm512_loadu_ps(factor + j), g = _mm512_loadu_ps(factor + j + 16);
+        __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+        int pairs = type == FP8_BF16;
+        _mm512_storeu_ps(in_order + j, pairs ? _mm512_permutex2var_ps(f, even, g) : f);
+        _mm512_storeu_ps(in_order + j + 16, pairs ? _mm512_permutex2var_ps(f, odd, g) : g);
+    }
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t j = 0; j < n; j += 64) {
             const void *x = at(q, i, column + j);
             uint8_t *codes = q->codes + i * q->code_row + column + j;
             const __mmask16 *f = finite + j / 16;
             if (j < vectors && (f[0] & f[1] & f[2] & f[3]) == 0xFFFF) {
-                encode_columns(x, type, factor + j, r, codes, q->past_cache);
+                encode_columns(x, type, in_order + j, r, codes, q->past_cache);
             } else {
                 for (int64_t k = 0; k < fp8_least(64, n - j); k++) {
                     codes[k] = round1(element(x, type, k) * factor[j + k], r);
                 }
+            }
+        }
+    }
+}
+
+INLINE void quantize(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t rows, int64_t block,
+                     int64_t blocks) {
+    struct rounding r = rounding_of(q->format);
+    if (q->group_columns == FP8_ALL) {
+        whole_rows(q, &r, type, row, rows);
+    } else if (q->group_rows == 1) {
+        for (int64_t i = row; i < row + rows; i += LINE_ROWS) {
+            for (int64_t b = block; b < block + blocks; b += LINE_BLOCKS) {
+                lines(q, &r, type, i, fp8_least(LINE_ROWS, row + rows - i), b,
+                      fp8_least(LINE_BLOCKS, block + blocks - b));
+            }
+        }
+    } else {
+        for (int64_t i = row; i < row + rows; i += FP8_BLOCK) {
+            int64_t n = fp8_least(FP8_BLOCK, row + rows - i);
+            if (q->group_columns == 1) {
+                columns(q, &r, type, i, n, block, blocks);
+            } else {
+                squares(q, &r, type, i, n, block, blocks);
             }
         }
     }
@@ -317,45 +373,36 @@ static inline __attribute__((always_inline)) void columns(const struct fp8_quant
  */
 OCTET_EXPORT void octet_fp8_quantize_avx512(const struct fp8_quantize *q, int64_t row, int64_t rows, int64_t block,
                                             int64_t blocks) {
-    struct rounding r = rounding_of(q->format);
-    if (q->group_columns == FP8_ALL) {
-        whole_rows(q, &r, row, rows);
-    } else if (q->group_rows == 1) {
-        for (int64_t i = row; i < row + rows; i += LINE_ROWS) {
-            for (int64_t b = block; b < block + blocks; b += LINE_BLOCKS) {
-                lines(q, &r, i, fp8_least(LINE_ROWS, row + rows - i), b, fp8_least(LINE_BLOCKS, block + blocks - b));
-            }
-        }
-    } else {
-        for (int64_t i = row; i < row + rows; i += FP8_BLOCK) {
-            int64_t n = fp8_least(FP8_BLOCK, row + rows - i);
-            if (q->group_columns == 1) {
-                switch (q->type) {
-                    case FP8_BF16: columns(q, &r, FP8_BF16, i, n, block, blocks); break;
-                    case FP8_F16: columns(q, &r, FP8_F16, i, n, block, blocks); break;
-                    default: columns(q, &r, FP8_F32, i, n, block, blocks); break;
-                }
-            } else {
-                squares(q, &r, i, n, block, blocks);
-            }
-        }
+    switch (q->type) {
+        case FP8_F32: quantize(q, FP8_F32, row, rows, block, blocks); break;
+        case FP8_BF16: quantize(q, FP8_BF16, row, rows, block, blocks); break;
+        default: quantize(q, FP8_F16, row, rows, block, blocks); break;
     }
     if (q->past_cache) {
         _mm_sfence();
     }
 }
 
-/* The bits of the largest magnitude of some blocks, as FP32; NaN after infinity after all else. */
-OCTET_EXPORT void octet_fp8_amax_avx512(const struct fp8_quantize *q, int64_t row, int64_t rows, int64_t block,
-                                        int64_t blocks, uint32_t *result) {
+INLINE uint32_t amax(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t rows, int64_t block,
+                     int64_t blocks) {
     uint32_t max = 0;
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t b = block; b < block + blocks; b++) {
-            uint32_t m = largest_of(q, i, b * FP8_BLOCK);
+            uint32_t m = largest_of(q, type, i, b * FP8_BLOCK);
             max = m > max ? m : max;
         }
     }
-    *result = max;
+    return max;
+}
+
+/* The bits of the largest magnitude of some blocks, as FP32; NaN after infinity after all else. */
+OCTET_EXPORT void octet_fp8_amax_avx512(const struct fp8_quantize *q, int64_t row, int64_t rows, int64_t block,
+                                        int64_t blocks, uint32_t *result) {
+    switch (q->type) {
+        case FP8_F32: *result = amax(q, FP8_F32, row, rows, block, blocks); break;
+        case FP8_BF16: *result = amax(q, FP8_BF16, row, rows, block, blocks); break;
+        default: *result = amax(q, FP8_F16, row, rows, block, blocks); break;
+    }
 }
 
 /* The scale of a whole matrix from its largest magnitude. */
@@ -364,15 +411,24 @@ OCTET_EXPORT void octet_fp8_scale_avx512(const struct fp8_quantize *q, int64_t m
     store_scale(q, scale_of(q, &r, (uint32_t)max_bits), 0, 0);
 }
 
-/* Codes of some blocks of a matrix that has one scale. */
-OCTET_EXPORT void octet_fp8_encode_avx512(const struct fp8_quantize *q, int64_t row, int64_t rows, int64_t block,
-                                          int64_t blocks, int64_t max_bits) {
+INLINE void encode_blocks(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t rows, int64_t block,
+                          int64_t blocks, int64_t max_bits) {
     struct rounding r = rounding_of(q->format);
     float factor = 1 / scale_of(q, &r, (uint32_t)max_bits);
     for (int64_t i = row; i < row + rows; i++) {
         for (int64_t b = block; b < block + blocks; b++) {
-            encode(q, &r, i, b * FP8_BLOCK, factor);
+            encode(q, &r, type, i, b * FP8_BLOCK, factor);
         }
+    }
+}
+
+/* Codes of some blocks of a matrix that has one scale. */
+OCTET_EXPORT void octet_fp8_encode_avx512(const struct fp8_quantize *q, int64_t row, int64_t rows, int64_t block,
+                                          int64_t blocks, int64_t max_bits) {
+    switch (q->type) {
+        case FP8_F32: encode_blocks(q, FP8_F32, row, rows, block, blocks, max_bits); break;
+        case FP8_BF16: encode_blocks(q, FP8_BF16, row, rows, block, blocks, max_bits); break;
+        default: encode_blocks(q, FP8_F16, row, rows, block, blocks, max_bits); break;
     }
     if (q->past_cache) {
         _mm_sfence();
