@@ -22,6 +22,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "ln.h"
+
 struct octet_mla_scratch {
     float s[CHUNK + 1][PANEL] __attribute__((aligned(64)));             /* scores, then weights */
     float alpha[PANEL] __attribute__((aligned(64)));
@@ -333,21 +335,6 @@ STEP(pack) {
         }
         pack_rows(c, w->x, r, vectors, u->packed + first * packed_bytes(c));
     }
-}
-
-/** ln x for a positive number: 2 artanh of (m - 1) / (m + 1), with m between sqrt(1/2) and sqrt(2). */
-static double ln(double x) {
-    int64_t bits;
-    memcpy(&bits, &x, 8);
-    int64_t e = ((bits - 0x3fe6a09e667f3bcd) >> 52);
-    bits -= e << 52;
-    double m;
-    memcpy(&m, &bits, 8);
-    double s = (m - 1) / (m + 1), t = s * s, y = 0;
-    for (int i = 21; i >= 1; i -= 2) {
-        y = y * t + 1.0 / i;
-    }
-    return 2 * s * y + (double)e * 0.693147180559945309417;
 }
 
 /** One row of a tensor, rounded to nearest. */

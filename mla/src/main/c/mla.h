@@ -1,7 +1,8 @@
 /*
- * The interface with Java (dev.octet.mla.ffm): attention in the absorbed form over a paged latent cache. Java has
- * checked every shape, length, stride, page and address before it calls; see NativeDecode.java. All fields are 64 bits
- * wide, so that the layout is the same for every compiler.
+ * The interface with Java (dev.octet.mla.ffm): attention in the absorbed form over a paged latent cache (decode.h), and
+ * in either form with FMAs of FP32 (attend.h). Java has checked every shape, length, stride, page and address before it
+ * calls; see NativeDecode.java and NativeAttention.java. All fields are 64 bits wide, so that the layout is the same for
+ * every compiler.
  */
 #ifndef OCTET_MLA_H
 #define OCTET_MLA_H
@@ -9,7 +10,7 @@
 #include "octet.h"
 
 /* Changes with every change of the functions or of the structures below. */
-#define OCTET_MLA_ABI 1
+#define OCTET_MLA_ABI 2
 
 /* Bytes of working memory of a task. */
 #define OCTET_MLA_SCRATCH (512 << 10)
@@ -83,5 +84,83 @@ struct octet_mla_scratch;
 
 OCTET_MLA_STEPS(avx512);
 OCTET_MLA_STEPS(avx512bf16);
+
+/* ------------------------------------------------------------------------------------------------------ either form */
+
+/* Most rows of a unit, and most splits. */
+#define OCTET_MLA_ROWS 128
+#define OCTET_MLA_SPLITS 16
+/* Keys of a split, but for the last one, are a multiple of this. */
+#define OCTET_MLA_KEY_STEP 24
+/* Bytes of working memory of a task: some of a fixed size, and 4 a value of rows, keys and values. */
+#define OCTET_MLA_FIXED_WORK (24 << 10)
+#define OCTET_MLA_WORK(own, rope, value_dims)                                                                          \
+    (OCTET_MLA_FIXED_WORK + 4 * (OCTET_MLA_ROWS + 96) * (((own) + (rope) + 79) / 64 * 64 + ((value_dims) + 127) / 64 * 64))
+
+/** A tensor [tokens][heads][values], strides in bytes. */
+struct octet_mla_rows {
+    const uint8_t *at;
+    int64_t bf16;               /* else FP32 */
+    int64_t token, head, element;
+};
+
+/** One call, or as much of it as fits into the working memory at a time. 8 bytes a field. */
+struct octet_mla_attention {
+    struct octet_mla_rows query;
+    struct octet_mla_rows keys, rope_keys, values; /* of the naive form */
+    struct octet_mla_rows out;
+    uint8_t *lse;               /* FP32 [tokens][heads], strides in bytes, or null */
+    int64_t lse_token, lse_head;
+    const uint8_t *records;     /* of the absorbed form: [pages][page_size][record_bytes] */
+    int64_t absorbed;
+    int64_t format;
+    int64_t record_bytes;
+    int64_t page_size;          /* tokens */
+    int64_t own;                /* values of a head's own key, or of a latent */
+    int64_t rope;               /* values of the rotary key: own + rope is from 1 to 576 */
+    int64_t value_dims;         /* values of a value, up to 576 */
+    int64_t rows_per_query;     /* heads that share a unit: all in the absorbed form, 1 in the naive form */
+    double scale;               /* what scores are multiplied by */
+    int64_t causal;
+    int64_t window;             /* keys that a query sees at most, 0 for all */
+    const struct octet_mla_group *groups;
+};
+
+/** Rows that share their keys. 8 bytes a field. */
+struct octet_mla_group {
+    const int32_t *pages;       /* the sequence's page table */
+    int64_t keys;               /* key tokens of the sequence */
+    int64_t queries;            /* query tokens of the sequence: the last ones */
+    int64_t first_query;        /* number of its first query token among those of all sequences */
+    int64_t first_token;        /* of its first key token */
+    int64_t head;               /* row r is query token r / rows_per_query, head head + r % rows_per_query */
+    int64_t first_row;
+    int64_t rows;
+    int64_t first_key;          /* keys that any of its rows sees */
+    int64_t end_key;
+    int64_t splits;             /* pieces of these keys */
+    int64_t split_keys;         /* keys of each but the last: a multiple of 24 */
+    float *partials;            /* with more than one split [splits][rows rounded up to 16][value_dims rounded up to 64] */
+    float *stats;               /* and [splits][2][rows rounded up to 16], maxima, then sums; both aligned to 64 */
+};
+
+/*
+ * The two passes of a call, for each instruction set:
+ *
+ *   sums      a split: its keys' part of all rows' sums, and if there is no other, the result
+ *   results   16 rows of a group with several splits into a result
+ *
+ * Each with OCTET_MLA_WORK bytes to work in, aligned to 64. With avx512bf16 everything that is read is BF16.
+ */
+#define OCTET_MLA_PASS(name, suffix)                                                                                   \
+    OCTET_EXPORT void octet_mla_##name##_##suffix(const struct octet_mla_attention *c, int64_t group, int64_t task,    \
+            float *work)
+#define OCTET_MLA_PASSES(suffix)                                                                                       \
+    OCTET_MLA_PASS(sums, suffix);                                                                                      \
+    OCTET_MLA_PASS(results, suffix)
+
+OCTET_MLA_PASSES(avx2);
+OCTET_MLA_PASSES(avx512);
+OCTET_MLA_PASSES(avx512bf16);
 
 #endif

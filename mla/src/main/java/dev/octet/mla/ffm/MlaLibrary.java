@@ -12,10 +12,10 @@ import org.jspecify.annotations.Nullable;
 /** This module's native library, and its functions for the best instruction set that can be used here. */
 final class MlaLibrary {
     /** Agrees with OCTET_MLA_ABI in mla.h. */
-    private static final int ABI = 1;
+    private static final int ABI = 2;
     private static final NativeLibrary LIBRARY = NativeLibrary.open(MlaLibrary.class, "mla", ABI);
     private static final @Nullable InstructionSet LEVEL =
-            LIBRARY.best(InstructionSet.AVX512, InstructionSet.AVX512_BF16).orElse(null);
+            LIBRARY.best(InstructionSet.AVX2, InstructionSet.AVX512, InstructionSet.AVX512_BF16).orElse(null);
 
     private MlaLibrary() {}
 
@@ -33,6 +33,11 @@ final class MlaLibrary {
         return LIBRARY.unavailable().isEmpty() && LEVEL == null;
     }
 
+    /** {@return whether the kernels are known to be faster than those on the Vector API, by measurement} */
+    static boolean isFaster() {
+        return LEVEL == InstructionSet.AVX512 || LEVEL == InstructionSet.AVX512_BF16;
+    }
+
     /** {@return the instruction set that the kernels use} */
     static InstructionSet level() {
         InstructionSet level = LEVEL;
@@ -42,9 +47,9 @@ final class MlaLibrary {
         return level;
     }
 
-    /** {@return one of the three functions of mla.h: addresses and numbers of a call, a unit, a task, and scratch} */
-    static MethodHandle step(String name) {
-        return LIBRARY.function("octet_mla_" + name + "_" + level().suffix(),
+    /** {@return a function of mla.h: addresses and numbers of a call, a unit, a task, and working memory} */
+    static MethodHandle function(String name, InstructionSet set) {
+        return LIBRARY.function("octet_mla_" + name + "_" + set.suffix(),
                 FunctionDescriptor.ofVoid(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
     }
 }

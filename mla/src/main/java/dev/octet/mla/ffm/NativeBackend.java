@@ -16,10 +16,13 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Backend {@code native}: decode in C, for instruction sets that the Vector API does not reach. What it has no kernel
+ * Backend {@code native}: attention in C, for instruction sets that the Vector API does not reach. What it has no kernel
  * for is done by the backend that would run without it. This class itself loads without the library.
  */
 public final class NativeBackend implements MlaBackend {
+    private static final int ABOVE_CPU = 200;
+    private static final int BELOW_CPU = 90;
+
     private final MlaBackend other = CpuConfig.vectorBits() == 0 ? new ScalarBackend() : new VectorBackend();
 
     /** For the service loader. */
@@ -35,9 +38,10 @@ public final class NativeBackend implements MlaBackend {
         return Device.Kind.CPU;
     }
 
+    /** Above the Vector API's where it is faster. */
     @Override
     public int priority() {
-        return 200;
+        return MlaLibrary.isFaster() ? ABOVE_CPU : BELOW_CPU;
     }
 
     @Override
@@ -52,7 +56,7 @@ public final class NativeBackend implements MlaBackend {
 
     @Override
     public Backend doing(String operation) {
-        return operation.equals("mla.decode") ? this : other;
+        return operation.equals("mla.decode") || operation.equals("mla.prefill") ? this : other;
     }
 
     /**
@@ -96,17 +100,23 @@ public final class NativeBackend implements MlaBackend {
     @Override
     public void decode(Tensor query, PagedLatents keys, int[] queries, AttentionOptions options, Tensor out,
             @Nullable Tensor lse, Execution execution) {
-        if (NativeDecode.takes(keys)) {
-            new NativeDecode(query, keys, queries, options, out, lse).run(execution.pool());
-        } else {
+        if (!NativeRecords.takes(keys)) {
             other.decode(query, keys, queries, options, out, lse, execution);
+        } else if (MlaLibrary.level() == InstructionSet.AVX2) {
+            new NativeAttention(query, keys, queries, options, out, lse).run(execution.pool());
+        } else {
+            new NativeDecode(query, keys, queries, options, out, lse).run(execution.pool());
         }
     }
 
     @Override
     public void prefill(Tensor query, Tensor keys, @Nullable Tensor ropeKeys, Tensor values, Ragged lengths,
             AttentionOptions options, Tensor out, @Nullable Tensor lse, Execution execution) {
-        other.prefill(query, keys, ropeKeys, values, lengths, options, out, lse, execution);
+        if (NativeAttention.takes(query.dim(2), values.dim(2))) {
+            new NativeAttention(query, keys, ropeKeys, values, lengths, options, out, lse).run(execution.pool());
+        } else {
+            other.prefill(query, keys, ropeKeys, values, lengths, options, out, lse, execution);
+        }
     }
 
     @Override

@@ -1,6 +1,5 @@
 package dev.octet.mla.ffm;
 
-import dev.octet.core.DType;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.Scratch;
@@ -25,12 +24,11 @@ import org.jspecify.annotations.Nullable;
  * tables name pages that exist.
  */
 final class NativeDecode {
-    private static final MethodHandle PACK = MlaLibrary.step("pack");
-    private static final MethodHandle ATTEND = MlaLibrary.step("attend");
-    private static final MethodHandle JOIN = MlaLibrary.step("join");
+    private static final MethodHandle PACK = MlaLibrary.function("pack", MlaLibrary.level());
+    private static final MethodHandle ATTEND = MlaLibrary.function("attend", MlaLibrary.level());
+    private static final MethodHandle JOIN = MlaLibrary.function("join", MlaLibrary.level());
 
     /** As in mla.h. */
-    private static final int MOST_DIMS = 576;
     private static final int SCRATCH_BYTES = 512 << 10;
     private static final int CALL_BYTES = 26 * 8;
     private static final int UNIT_BYTES = 13 * 8;
@@ -117,37 +115,14 @@ final class NativeDecode {
         check();
     }
 
-    /** {@return whether there are kernels for such records} */
-    static boolean takes(PagedLatents keys) {
-        return keys.kvLoraRank() > 0 && keys.kvLoraRank() % CacheFormat.TILE == 0 && keys.ropeDim() % 2 == 0
-                && keys.kvLoraRank() + keys.ropeDim() <= MOST_DIMS;
-    }
-
     private void check() {
-        int pageSize = keys.pageSize();
-        if (keys.bytesPerToken() != keys.format().bytesPerToken(rank, keys.ropeDim())) {
-            throw new IllegalArgumentException("pages has records of " + keys.bytesPerToken() + " bytes, "
-                    + keys.format() + " takes " + keys.format().bytesPerToken(rank, keys.ropeDim()));
-        }
+        NativeRecords.check(keys, queries);
         long tokens = 0;
-        for (int s = 0; s < queries.length; s++) {
-            int needed = keys.lengths()[s] == 0 ? 0 : (keys.lengths()[s] - 1) / pageSize + 1;
-            int[] table = keys.tables()[s];
-            if (queries[s] < 0 || keys.lengths()[s] < 0 || table.length < needed) {
-                throw new IllegalArgumentException("sequence " + s + " has " + queries[s] + " queries, "
-                        + keys.lengths()[s] + " tokens and " + table.length + " pages");
-            }
-            for (int i = 0; i < needed; i++) {
-                if (table[i] < 0 || table[i] >= keys.pages().dim(0)) {
-                    throw new IllegalArgumentException("sequence " + s + " has page " + table[i] + ", there are "
-                            + keys.pages().dim(0));
-                }
-            }
-            tokens += queries[s];
+        for (int n : queries) {
+            tokens += n;
         }
-        if (queries.length != keys.sequences() || tokens != query.dim(0) || query.dim(2) != dims
-                || out.dim(0) != tokens || out.dim(1) != heads || out.dim(2) != rank
-                || lse != null && (lse.dim(0) != tokens || lse.dim(1) != heads)) {
+        if (tokens != query.dim(0) || query.dim(2) != dims || out.dim(0) != tokens || out.dim(1) != heads
+                || out.dim(2) != rank || lse != null && (lse.dim(0) != tokens || lse.dim(1) != heads)) {
             throw new IllegalArgumentException("query has shape " + query.shape() + ", out " + out.shape() + " for "
                     + tokens + " tokens and " + dims + " dimensions");
         }
@@ -242,7 +217,7 @@ final class NativeDecode {
         try {
             PACK.invokeExact(call, (long) u, (long) (task - wave.packing[u]), scratch());
         } catch (Throwable e) {
-            throw asUnchecked(e);
+            throw NativeKernels.asUnchecked(e);
         }
     }
 
@@ -251,7 +226,7 @@ final class NativeDecode {
         try {
             ATTEND.invokeExact(call, (long) u, (long) (task - wave.attending[u]), scratch());
         } catch (Throwable e) {
-            throw asUnchecked(e);
+            throw NativeKernels.asUnchecked(e);
         }
     }
 
@@ -260,7 +235,7 @@ final class NativeDecode {
         try {
             JOIN.invokeExact(call, (long) u, (long) (task - wave.joining[u]), scratch());
         } catch (Throwable e) {
-            throw asUnchecked(e);
+            throw NativeKernels.asUnchecked(e);
         }
     }
 
@@ -273,16 +248,9 @@ final class NativeDecode {
         return Scratch.get(TASK_SLOT, SCRATCH_BYTES).address();
     }
 
-    private static RuntimeException asUnchecked(Throwable e) {
-        if (e instanceof Error error) {
-            throw error;
-        }
-        return e instanceof RuntimeException r ? r : new IllegalStateException(e);
-    }
-
     /** Writes {@code struct octet_mla_call}. */
     private void putCall(MemorySegment to, int threads) {
-        Fields f = new Fields(to, 0);
+        StructWriter f = new StructWriter(to, 0);
         f.put(keys.pages().shape().elements() == 0 ? 0 : keys.pages().address());
         f.put(keys.format() == CacheFormat.BF16 ? 0 : 1);
         f.put(keys.bytesPerToken());
@@ -295,10 +263,7 @@ final class NativeDecode {
         f.put(options.window());
         f.put(query);
         f.put(out);
-        Tensor wanted = lse == null || lse.shape().elements() == 0 ? null : lse;
-        f.put(wanted == null ? 0 : wanted.address());
-        f.put(wanted == null ? 0 : wanted.stride(0) * 4);
-        f.put(wanted == null ? 0 : wanted.stride(1) * 4);
+        f.putLse(lse);
         f.put(to.address() + aligned(CALL_BYTES));
         f.put(count);
         f.put(threads);
@@ -310,7 +275,7 @@ final class NativeDecode {
         int sequence = (int) units[u + SEQUENCE];
         int pages = Math.ceilDiv(keys.lengths()[sequence], keys.pageSize());
         MemorySegment.copy(keys.tables()[sequence], 0, to, ValueLayout.JAVA_INT, work + units[u + PAGES], pages);
-        Fields f = new Fields(to, at);
+        StructWriter f = new StructWriter(to, at);
         f.put(to.address() + work + units[u + PAGES]);
         f.put(keys.lengths()[sequence]);
         f.put(queries[sequence]);
@@ -321,39 +286,5 @@ final class NativeDecode {
         f.put(to.address() + work + units[u + PARTIALS]);
         f.put(to.address() + work + units[u + STATS]);
         f.end(UNIT_BYTES);
-    }
-
-    /** Fields of 8 bytes, one after the other. */
-    private static final class Fields {
-        private final MemorySegment to;
-        private final long first;
-        private long at;
-
-        Fields(MemorySegment to, long at) {
-            this.to = to;
-            first = at;
-            this.at = at;
-        }
-
-        void put(long value) {
-            to.set(ValueLayout.JAVA_LONG, at, value);
-            at += 8;
-        }
-
-        /** Address, whether it is BF16, and strides in bytes. */
-        void put(Tensor t) {
-            long size = t.dtype().byteSize();
-            put(t.shape().elements() == 0 ? 0 : t.address());
-            put(t.dtype() == DType.BF16 ? 1 : 0);
-            put(t.stride(0) * size);
-            put(t.stride(1) * size);
-            put(t.stride(2) * size);
-        }
-
-        void end(long bytes) {
-            if (at - first != bytes) {
-                throw new IllegalStateException("a struct has " + bytes + " bytes, " + (at - first) + " were written");
-            }
-        }
     }
 }
