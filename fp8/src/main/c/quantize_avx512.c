@@ -8,8 +8,8 @@
 #include "round_avx512.h"
 
 #define INLINE static inline __attribute__((always_inline))
-
-enum { MAX_BLOCKS = 16 }; /* of a task's rows that share scales */
+/* A function for each type of elements, but none within another: registers would not do. */
+#define APART static __attribute__((noinline))
 
 static uint8_t round1(float y, const struct rounding *r) {
     if (y != y) {
@@ -119,58 +119,72 @@ INLINE __m512i encode64(const void *x, int64_t type, const __m512 *f, const stru
     return pack_words(c, v);
 }
 
-/* Codes 128 elements of a finite group. */
-INLINE void encode128(const void *x, int64_t type, float factor, const struct rounding *r, uint8_t *codes,
-                      int64_t past_cache) {
-    __m512 one = _mm512_set1_ps(factor), f[4] = {one, one, one, one};
-#pragma GCC unroll 2
-    for (int i = 0; i < 128; i += 64) {
-        store_codes(codes + i, encode64((const char *)x + i * element_bytes(type), type, f, r), past_cache);
+/*
+ * Fewer than 64 of them, with one factor or, in the order of encode64, with one each: through a copy, so that nothing
+ * beside them is touched. Apart, to be in no loop's way.
+ */
+APART void encode_short(uint8_t *codes, const void *x, int64_t type, int64_t n, float factor, const float *factors,
+                        const struct rounding *r) {
+    char copy[4 * 64] = {0};
+    uint8_t out[64];
+    __m512 f[4];
+    for (int j = 0; j < 4; j++) {
+        f[j] = factors ? _mm512_loadu_ps(factors + 16 * j) : _mm512_set1_ps(factor);
     }
+    memcpy(copy, x, (size_t)(n * element_bytes(type)));
+    _mm512_storeu_si512(out, type == FP8_BF16 ? encode64(copy, FP8_BF16, f, r) : encode64(copy, type, f, r));
+    memcpy(codes, out, (size_t)n);
 }
 
 static inline const char *at(const struct fp8_quantize *q, int64_t row, int64_t column) {
     return (const char *)q->x + (row * q->x_row + column) * element_bytes(q->type);
 }
 
-/* Any part of a group, of any values; a factor that is not positive belongs to one with a NaN or an infinity. */
-static void encode_any(const struct fp8_quantize *q, const struct rounding *r, int64_t row, int64_t column, int64_t n,
-                       float factor) {
-    const void *x = at(q, row, column);
-    uint8_t *codes = q->codes + row * q->code_row + column;
-    for (int64_t i = 0; i < n; i++) {
-        codes[i] = round1(element(x, q->type, i) * factor, r);
-    }
-}
-
-static uint32_t largest_any(const struct fp8_quantize *q, int64_t row, int64_t column, int64_t n) {
-    const void *x = at(q, row, column);
-    uint32_t max = 0;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits = fp8_bits_of(element(x, q->type, i)) & 0x7FFFFFFF;
-        max = bits > max ? bits : max;
-    }
-    return max;
-}
-
 static inline int64_t width(const struct fp8_quantize *q, int64_t column) {
     return q->columns - column < FP8_BLOCK ? q->columns - column : FP8_BLOCK;
 }
 
-INLINE void encode(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t column,
-                   float factor) {
-    int64_t n = width(q, column);
-    if (n == FP8_BLOCK && factor > 0) {
-        encode128(at(q, row, column), type, factor, r, q->codes + row * q->code_row + column, q->past_cache);
-    } else {
-        encode_any(q, r, row, column, n, factor);
+/* Elements of a group with a NaN or an infinity. */
+APART void encode_any(uint8_t *codes, const void *x, int64_t type, int64_t n, float factor, const struct rounding *r) {
+    for (int64_t i = 0; i < n; i++) {
+        codes[i] = round1(element(x, type, i) * factor, r);
     }
 }
 
-INLINE uint32_t largest_of(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t column) {
+/* A group's part of a row. */
+INLINE void encode(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t column,
+                   float factor) {
+    const char *x = at(q, row, column);
+    uint8_t *codes = q->codes + row * q->code_row + column;
     int64_t n = width(q, column);
-    return n < FP8_BLOCK ? largest_any(q, row, column, n)
-            : largest(maxima(at(q, row, column), type, _mm512_setzero_si512()), type);
+    if (__builtin_expect(n == FP8_BLOCK && factor > 0, 1)) {
+        __m512 one = _mm512_set1_ps(factor), f[4] = {one, one, one, one};
+        store_codes(codes, encode64(x, type, f, r), q->past_cache);
+        store_codes(codes + 64, encode64(x + 64 * element_bytes(type), type, f, r), q->past_cache);
+    } else if (!(factor > 0)) {
+        encode_any(codes, x, type, n, factor, r);
+    } else {
+        for (int64_t i = 0; i < n; i += 64) {
+            encode_short(codes + i, x + i * element_bytes(type), type, fp8_least(64, n - i), factor, 0, r);
+        }
+    }
+}
+
+APART __m512i maxima_short(const void *x, int64_t type, int64_t n, __m512i max) {
+    char copy[4 * FP8_BLOCK] = {0};
+    memcpy(copy, x, (size_t)(n * element_bytes(type)));
+    return maxima(copy, type, max);
+}
+
+/* Magnitudes of a group's part of a row, by lanes. */
+INLINE __m512i maxima_of(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t column, __m512i max) {
+    int64_t n = width(q, column);
+    const char *x = at(q, row, column);
+    return __builtin_expect(n == FP8_BLOCK, 1) ? maxima(x, type, max) : maxima_short(x, type, n, max);
+}
+
+INLINE uint32_t largest_of(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t column) {
+    return largest(maxima_of(q, type, row, column, _mm512_setzero_si512()), type);
 }
 
 /* 128 elements on their way to the cache: the hardware does not fetch ahead far enough, nor while codes are written. */
@@ -180,37 +194,30 @@ static inline void fetch(const char *x, int64_t type) {
     }
 }
 
-/* Rows that share scales, up to MAX_BLOCKS blocks. */
-INLINE void squares(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
-                    int64_t block, int64_t blocks) {
-    __m512i max[MAX_BLOCKS];
-    uint32_t last = 0; /* of a block that the matrix's edge cuts off */
-    for (int64_t b = 0; b < blocks; b++) {
-        max[b] = _mm512_setzero_si512();
+/* The same for a column of blocks, row by row, while the one before it fills the first-level cache. */
+static inline void fetch_next(const struct fp8_quantize *q, int64_t type, int64_t row, int64_t column) {
+    const char *x = at(q, row, column + FP8_BLOCK);
+    for (int64_t i = 0; i < FP8_BLOCK * element_bytes(type); i += 64) {
+        __builtin_prefetch(x + i, 0, 2);
     }
+}
+
+/* Rows that share a scale in a block: 32 KB of BF16, which stay in the first-level cache for the second time. */
+APART void square(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
+                  int64_t block, int is_last) {
+    int64_t column = block * FP8_BLOCK;
+    __m512i max = _mm512_setzero_si512();
     for (int64_t i = row; i < row + rows; i++) {
-        for (int64_t b = 0; b < blocks; b++) {
-            int64_t column = (block + b) * FP8_BLOCK;
-            if (width(q, column) < FP8_BLOCK) {
-                uint32_t m = largest_any(q, i, column, width(q, column));
-                last = m > last ? m : last;
-            } else {
-                fetch(at(q, i + 1, column), type);
-                max[b] = maxima(at(q, i, column), type, max[b]);
-            }
-        }
+        fetch(at(q, i + 1, column), type);
+        max = maxima_of(q, type, i, column, max);
     }
-    float factor[MAX_BLOCKS];
-    for (int64_t b = 0; b < blocks; b++) {
-        int cut = width(q, (block + b) * FP8_BLOCK) < FP8_BLOCK;
-        float s = scale_of(q, r, cut ? last : largest(max[b], type));
-        store_scale(q, s, row / FP8_BLOCK, block + b);
-        factor[b] = 1 / s;
-    }
+    float s = scale_of(q, r, largest(max, type)), factor = 1 / s;
+    store_scale(q, s, row / FP8_BLOCK, block);
     for (int64_t i = row; i < row + rows; i++) {
-        for (int64_t b = 0; b < blocks; b++) {
-            encode(q, r, type, i, (block + b) * FP8_BLOCK, factor[b]);
+        if (!is_last) {
+            fetch_next(q, type, i, column);
         }
+        encode(q, r, type, i, column, factor);
     }
 }
 
@@ -254,72 +261,61 @@ INLINE void lines(const struct fp8_quantize *q, const struct rounding *r, int64_
 }
 
 /* Whole rows that have a scale each; the second time a row comes from the cache. */
-INLINE void whole_rows(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows) {
+INLINE void whole_rows(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row,
+                       int64_t rows) {
     for (int64_t i = row; i < row + rows; i++) {
         __m512i max = _mm512_setzero_si512();
-        int64_t whole = q->columns / FP8_BLOCK * FP8_BLOCK;
-        for (int64_t j = 0; j < whole; j += FP8_BLOCK) {
-            max = maxima(at(q, i, j), type, max);
+        for (int64_t j = 0; j < q->columns; j += FP8_BLOCK) {
+            max = maxima_of(q, type, i, j, max);
         }
-        uint32_t m = largest(max, type), last = largest_any(q, i, whole, q->columns - whole);
-        float s = scale_of(q, r, m > last ? m : last);
+        float s = scale_of(q, r, largest(max, type));
         store_scale(q, s, i, 0);
         for (int64_t j = 0; j < q->columns; j += FP8_BLOCK) {
+            fetch(at(q, i + 1, j), type);
             encode(q, r, type, i, j, 1 / s);
         }
     }
 }
 
-enum { COLUMNS = MAX_BLOCKS * FP8_BLOCK };
-
-/* 64 columns of a row whose factors are all positive, in the order of encode64. */
-INLINE void encode_columns(const void *x, int64_t type, const float *factors, const struct rounding *r, uint8_t *codes,
-                           int64_t past_cache) {
-    __m512 f[4] = {_mm512_loadu_ps(factors), _mm512_loadu_ps(factors + 16), _mm512_loadu_ps(factors + 32),
-                   _mm512_loadu_ps(factors + 48)};
-    store_codes(codes, encode64(x, type, f, r), past_cache);
-}
-
-/* Magnitudes of some columns: in 16 bits for BF16 and F16, whose order is that of their bits. */
-INLINE void raise(char *max, const void *x, int64_t type, int64_t n) {
+/* Rows of a block whose columns have a scale each. Maxima of BF16 and F16 are in 16 bits, as above. */
+APART void columns(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
+                   int64_t block, int is_last) {
+    enum { VECTORS = 8 };
+    float scale[FP8_BLOCK], factor[FP8_BLOCK], in_order[FP8_BLOCK];
+    __m512i max[VECTORS];
     __m512i mask = type == FP8_F32 ? _mm512_set1_epi32(0x7FFFFFFF) : _mm512_set1_epi16(0x7FFF);
-    for (int64_t i = 0; i < n * element_bytes(type); i += 64) {
-        __m512i a = _mm512_and_si512(_mm512_loadu_si512((const char *)x + i), mask), m = _mm512_loadu_si512(max + i);
-        _mm512_storeu_si512(max + i, type == FP8_F32 ? _mm512_max_epu32(m, a) : _mm512_max_epu16(m, a));
+    int64_t column = block * FP8_BLOCK, n = width(q, column), bytes = element_bytes(type);
+    int vectors = (int)bytes * FP8_BLOCK / 64;
+    for (int v = 0; v < vectors; v++) {
+        max[v] = _mm512_setzero_si512();
     }
-}
-
-/* Rows whose columns have a scale each, up to MAX_BLOCKS blocks of columns. */
-INLINE void columns(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
-                    int64_t block, int64_t blocks) {
-    char max[4 * COLUMNS] __attribute__((aligned(64)));
-    float scale[COLUMNS], factor[COLUMNS], in_order[COLUMNS];
-    int64_t column = block * FP8_BLOCK, n = fp8_least(blocks * FP8_BLOCK, q->columns - column);
-    int64_t vectors = n & ~(int64_t)63, bytes = element_bytes(type);
-    memset(max, 0, (size_t)((n + 63) & ~(int64_t)63) * (size_t)bytes);
     for (int64_t i = row; i < row + rows; i++) {
-        for (int64_t j = 0; j < vectors; j += FP8_BLOCK) {
-            fetch(at(q, i + 1, column + j), type);
-            raise(max + j * bytes, at(q, i, column + j), type, fp8_least(FP8_BLOCK, vectors - j));
+        const char *x = at(q, i, column);
+        char copy[4 * FP8_BLOCK];
+        if (n < FP8_BLOCK) {
+            memset(copy, 0, sizeof copy);
+            x = memcpy(copy, x, (size_t)(n * bytes));
+        } else {
+            fetch(at(q, i + 1, column), type);
         }
-        if (vectors < n) {
-            char last[4 * 64] = {0};
-            memcpy(last, at(q, i, column + vectors), (size_t)((n - vectors) * bytes));
-            raise(max + vectors * bytes, last, type, 64);
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            __m512i a = _mm512_and_si512(_mm512_loadu_si512(x + 64 * v), mask);
+            max[v] = type == FP8_F32 ? _mm512_max_epu32(max[v], a) : _mm512_max_epu16(max[v], a);
         }
     }
-    __mmask16 finite[COLUMNS / 16];
-    for (int64_t j = 0; j < n; j += 16) {
+    int finite = 1;
+    for (int j = 0; j < FP8_BLOCK; j += 16) {
         __m512 s = scales_of(q, r, _mm512_castps_si512(load16(max, type, j)));
         __m512 f = _mm512_div_ps(_mm512_set1_ps(1), s);
         _mm512_storeu_ps(scale + j, s);
         _mm512_storeu_ps(factor + j, f);
-        finite[j / 16] = _mm512_cmp_ps_mask(f, _mm512_setzero_ps(), _CMP_GT_OQ);
+        finite &= _mm512_cmp_ps_mask(f, _mm512_setzero_ps(), _CMP_GT_OQ) == 0xFFFF;
     }
     for (int64_t j = 0; j < n; j++) {
         store_scale(q, scale[j], row / FP8_BLOCK, column + j);
     }
-    for (int64_t j = 0; j < vectors; j += 32) {
+    for (int j = 0; j < FP8_BLOCK; j += 32) {
         __m512 f = _mm512_loadu_ps(factor + j), g = _mm512_loadu_ps(factor + j + 16);
         __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
         __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
@@ -328,16 +324,25 @@ INLINE void columns(const struct fp8_quantize *q, const struct rounding *r, int6
         _mm512_storeu_ps(in_order + j + 16, pairs ? _mm512_permutex2var_ps(f, odd, g) : g);
     }
     for (int64_t i = row; i < row + rows; i++) {
-        for (int64_t j = 0; j < n; j += 64) {
-            const void *x = at(q, i, column + j);
-            uint8_t *codes = q->codes + i * q->code_row + column + j;
-            const __mmask16 *f = finite + j / 16;
-            if (j < vectors && (f[0] & f[1] & f[2] & f[3]) == 0xFFFF) {
-                encode_columns(x, type, in_order + j, r, codes, q->past_cache);
-            } else {
-                for (int64_t k = 0; k < fp8_least(64, n - j); k++) {
-                    codes[k] = round1(element(x, type, k) * factor[j + k], r);
+        const char *x = at(q, i, column);
+        uint8_t *codes = q->codes + i * q->code_row + column;
+        if (!is_last) {
+            fetch_next(q, type, i, column);
+        }
+        if (finite) {
+#pragma GCC unroll 2
+            for (int j = 0; j < FP8_BLOCK; j += 64) {
+                if (__builtin_expect(n - j >= 64, 1)) {
+                    __m512 f[4] = {_mm512_loadu_ps(in_order + j), _mm512_loadu_ps(in_order + j + 16),
+                                   _mm512_loadu_ps(in_order + j + 32), _mm512_loadu_ps(in_order + j + 48)};
+                    store_codes(codes + j, encode64(x + j * bytes, type, f, r), q->past_cache);
+                } else if (n > j) {
+                    encode_short(codes + j, x + j * bytes, type, n - j, 0, in_order + j, r);
                 }
+            }
+        } else {
+            for (int64_t k = 0; k < n; k++) {
+                codes[k] = round1(element(x, type, k) * factor[k], r);
             }
         }
     }
@@ -358,10 +363,13 @@ INLINE void quantize(const struct fp8_quantize *q, int64_t type, int64_t row, in
     } else {
         for (int64_t i = row; i < row + rows; i += FP8_BLOCK) {
             int64_t n = fp8_least(FP8_BLOCK, row + rows - i);
-            if (q->group_columns == 1) {
-                columns(q, &r, type, i, n, block, blocks);
-            } else {
-                squares(q, &r, type, i, n, block, blocks);
+            for (int64_t b = block; b < block + blocks; b++) {
+                int is_last = b == block + blocks - 1;
+                if (q->group_columns == 1) {
+                    columns(q, &r, type, i, n, b, is_last);
+                } else {
+                    square(q, &r, type, i, n, b, is_last);
+                }
             }
         }
     }
@@ -369,7 +377,7 @@ INLINE void quantize(const struct fp8_quantize *q, int64_t type, int64_t row, in
 
 /*
  * Rows [row, row + rows), blocks [block, block + blocks) of columns; with 128x128 and 128x1 the rows begin a block of
- * scales and there are up to MAX_BLOCKS blocks; with a scale for each row there are all blocks.
+ * scales; with a scale for each row there are all blocks.
  */
 OCTET_EXPORT void octet_fp8_quantize_avx512(const struct fp8_quantize *q, int64_t row, int64_t rows, int64_t block,
                                             int64_t blocks) {

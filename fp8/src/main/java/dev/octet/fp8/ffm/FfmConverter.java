@@ -93,15 +93,28 @@ final class FfmConverter {
         FfmBlocks.along(rows, columns, 1).run(pool, (task, row, n, block, m) -> {
             long column = block * FfmBlocks.BLOCK;
             long count = Math.min(m * FfmBlocks.BLOCK, columns - column);
-            try {
-                if (encode) {
-                    CAST.invokeExact(job, row, n, column, count);
-                } else {
-                    DEQUANTIZE.invokeExact(job, row, n, column, count);
-                }
-            } catch (Throwable e) {
-                throw GemmKernels.asUnchecked(e);
+            if (encode) {
+                cast(job, row, n, column, count);
+            } else {
+                dequantize(job, row, n, column, count);
             }
         });
+    }
+
+    private static void cast(long job, long row, long rows, long column, long columns) {
+        try {
+            CAST.invokeExact(job, row, rows, column, columns);
+        } catch (Throwable e) {
+            throw GemmKernels.asUnchecked(e);
+        }
+    }
+
+    /** One task; columns begin a block. */
+    static void dequantize(long job, long row, long rows, long column, long columns) {
+        try {
+            DEQUANTIZE.invokeExact(job, row, rows, column, columns);
+        } catch (Throwable e) {
+            throw GemmKernels.asUnchecked(e);
+        }
     }
 }

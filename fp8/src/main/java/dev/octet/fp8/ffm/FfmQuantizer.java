@@ -21,9 +21,8 @@ import java.lang.ref.Reference;
 final class FfmQuantizer {
     /** The size of {@code struct fp8_quantize}. */
     private static final int STRUCT_BYTES = 128;
-    /** Blocks across a task where 128 rows share their scales, which are read twice: half the second-level cache. */
-    private static final long SQUARES_HALF = 16;
-    private static final long SQUARES_F32 = 8;
+    /** Blocks across a task where 128 rows share their scales. All but the first are fetched ahead. */
+    private static final long SQUARES = 16;
     /** Rows whose scales, which lie column by column, share a cache line: two threads should not write to one. */
     private static final int SCALES_OF_LINE = 16;
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED;
@@ -55,21 +54,15 @@ final class FfmQuantizer {
         boolean dense = granularity == Granularity.TENSOR && source.isContiguous() && codes.isContiguous();
         long rows = dense ? 1 : target.rows();
         long columns = dense ? source.shape().elements() : target.columns();
-        Tensor scales = target.scales();
-        ScaleFormat format = target.scaling().format();
-        FfmBlocks blocks = cut(rows, columns, granularity, source.dtype());
+        FfmBlocks blocks = cut(rows, columns, granularity);
         boolean whole = granularity == Granularity.TENSOR;
         long job = Scratch.get(GemmJob.SLOT_CALLER, STRUCT_BYTES + (whole ? 4L * blocks.tasks() : 0)).address();
-        FfmBlocks.put(job, source.address(), source.stride(0), FfmBlocks.type(source.dtype()), codes.address(),
-                codes.stride(0), target.format() == DType.F8_E5M2 ? 1 : 0, scales.address(), scales.stride(0),
-                scales.stride(1), format == ScaleFormat.E8M0 ? 1 : 0, format.isPowerOfTwo() ? 1 : 0,
-                granularity.blockRows(), granularity.blockColumns(), rows, columns,
-                FfmBlocks.isPastCache(codes, rows, columns, codes.stride(0)) ? 1 : 0);
+        describe(job, source.address(), source.stride(0), source.dtype(), target, rows, columns);
         try {
             if (whole) {
                 wholeMatrix(job, blocks, pool);
             } else {
-                blocks.run(pool, (task, row, n, block, m) -> call(job, row, n, block, m));
+                blocks.run(pool, (task, row, n, block, m) -> quantize(job, row, n, block, m));
             }
         } finally {
             Reference.reachabilityFence(source);
@@ -77,11 +70,23 @@ final class FfmQuantizer {
         }
     }
 
-    private static FfmBlocks cut(long rows, long columns, Granularity granularity, DType dtype) {
+    /** Writes {@code struct fp8_quantize}. A target that is seen as one row has its codes side by side. */
+    static void describe(long job, long x, long xRow, DType type, ScaledTensor target, long rows, long columns) {
+        Granularity granularity = target.scaling().granularity();
+        Tensor codes = target.codes();
+        Tensor scales = target.scales();
+        ScaleFormat format = target.scaling().format();
+        FfmBlocks.put(job, x, xRow, FfmBlocks.type(type), codes.address(), codes.stride(0),
+                target.format() == DType.F8_E5M2 ? 1 : 0, scales.address(), scales.stride(0), scales.stride(1),
+                format == ScaleFormat.E8M0 ? 1 : 0, format.isPowerOfTwo() ? 1 : 0, granularity.blockRows(),
+                granularity.blockColumns(), rows, columns,
+                FfmBlocks.isPastCache(codes, rows, columns, codes.stride(0)) ? 1 : 0);
+    }
+
+    private static FfmBlocks cut(long rows, long columns, Granularity granularity) {
         long blocks = FfmBlocks.blocks(columns);
         return switch (granularity) {
-            case BLOCK_128X128, BLOCK_128X1 -> new FfmBlocks(rows, columns, FfmBlocks.BLOCK,
-                    Math.min(blocks, dtype == DType.F32 ? SQUARES_F32 : SQUARES_HALF));
+            case BLOCK_128X128, BLOCK_128X1 -> new FfmBlocks(rows, columns, FfmBlocks.BLOCK, Math.min(blocks, SQUARES));
             case BLOCK_1X128 -> FfmBlocks.along(rows, columns, SCALES_OF_LINE);
             case ROW -> new FfmBlocks(rows, columns, rows == 1 ? 1 : GemmLayout.roundUp(
                     Math.max(1, FfmBlocks.TASK_BLOCKS / blocks), SCALES_OF_LINE), blocks);
@@ -102,7 +107,8 @@ final class FfmQuantizer {
         blocks.run(pool, (task, row, n, block, m) -> encode(job, row, n, block, m, bits));
     }
 
-    private static void call(long job, long row, long rows, long block, long blocks) {
+    /** One task. */
+    static void quantize(long job, long row, long rows, long block, long blocks) {
         try {
             QUANTIZE.invokeExact(job, row, rows, block, blocks);
         } catch (Throwable e) {

@@ -14,7 +14,7 @@ final class GemmJob {
     static final int STRUCT_BYTES = 320;
     /** Slots of scratch that the CPU kernels use too, so that nobody else counts on them during a call. */
     static final int SLOT_CALLER = 0;
-    private static final int SLOT_TASK = 1;
+    static final int SLOT_TASK = 1;
     private static final int BLOCK = 128;
     /** Rows of A that share what is decoded of B: running sums of a task are at most 512 x 96 floats of L2. */
     private static final int CHUNK_ROWS = 512;

@@ -63,8 +63,7 @@ public final class NativeBackend implements Fp8Backend {
     @Override
     public Backend doing(String operation) {
         return switch (operation) {
-            case "fp8.requantize" -> other;
-            case "fp8.cast", "fp8.quantize", "fp8.dequantize" -> hasConverters() ? this : other;
+            case "fp8.cast", "fp8.quantize", "fp8.dequantize", "fp8.requantize" -> hasConverters() ? this : other;
             default -> this;
         };
     }
@@ -102,7 +101,11 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void requantize(ScaledTensor source, ScaledTensor target, Execution execution) {
-        other.requantize(source, target, execution);
+        if (hasConverters() && FfmRequantizer.takes(source, target)) {
+            FfmRequantizer.requantize(source, target, execution.pool());
+        } else {
+            other.requantize(source, target, execution);
+        }
     }
 
     @Override
