@@ -8,6 +8,9 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -52,6 +55,16 @@ public final class NativeLibrary {
     /** A downcall costs 7 ns in this form, and 2 ns as critical, on a Zen 5; see benchmarks/PERFORMANCE.md. */
     private static final Linker.Option[] ORDINARY = {};
     private static final Linker.Option[] CRITICAL = {Linker.Option.critical(false)};
+
+    private static final String ELSEWHERE = "unpack the library's jar and name the folder in the property " + PATH
+            + ", or name another folder for temporary files in java.io.tmpdir";
+    private static final String AGAIN = "build it again, or take the jar again";
+    /** Of a 64-bit ELF file: the header's size, its first bytes, and where the table of sections is described. */
+    private static final int ELF_HEADER = 64;
+    private static final int ELF_MAGIC = 0x464C457F;
+    private static final int ELF_SECTIONS = 0x28;
+    private static final int ELF_SECTION_BYTES = 0x3A;
+    private static final int ELF_SECTION_COUNT = 0x3C;
 
     private final String name;
     private final @Nullable SymbolLookup symbols;
@@ -103,7 +116,7 @@ public final class NativeLibrary {
                 }
             }
         } catch (IOException | RuntimeException | LinkageError e) {
-            String why = file + " can't be loaded: " + e;
+            String why = file + " can't be loaded: " + (e instanceof Unusable ? e.getMessage() : e.toString());
             System.getLogger("dev.octet").log(System.Logger.Level.WARNING, why + "; slower kernels run instead");
             return unusable(file, why);
         }
@@ -126,9 +139,26 @@ public final class NativeLibrary {
         };
     }
 
+    /** A library that is there, can't be used, and the message says what to do about it. */
+    private static final class Unusable extends RuntimeException {
+        @java.io.Serial
+        private static final long serialVersionUID = 1;
+
+        Unusable(String message, @Nullable Throwable cause) {
+            super(message, cause);
+        }
+    }
+
     private static NativeLibrary loadCopy(String file, byte[] content, String origin, int abi) throws IOException {
-        Path folder = Files.createTempDirectory("octet-",
-                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+        String temporary = System.getProperty("java.io.tmpdir", "");
+        Path folder;
+        try {
+            folder = Files.createTempDirectory(Path.of(temporary), "octet-",
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+        } catch (IOException e) {
+            throw new Unusable("it has to be copied to a file, and the folder for temporary files, " + temporary
+                    + ", takes none (" + e + "): " + ELSEWHERE, e);
+        }
         Path copy = folder.resolve(file);
         try {
             Files.write(copy, content);
@@ -136,19 +166,55 @@ public final class NativeLibrary {
                 throw new IOException(copy + " does not hold what was written to it");
             }
             return load(file, copy, origin, abi);
+        } catch (IOException e) {
+            throw new Unusable("it can't be copied to " + copy + " (" + e + "): " + ELSEWHERE, e);
         } finally { // Linux keeps a mapped file until nobody maps it any more
             Files.deleteIfExists(copy);
             Files.deleteIfExists(folder);
         }
     }
 
+    /** The system's loader trusts a file's tables, and a process that touches a page beyond its end is killed. */
+    private static void requireWhole(Path path, String origin) throws IOException {
+        ByteBuffer header = ByteBuffer.allocate(ELF_HEADER).order(ByteOrder.LITTLE_ENDIAN);
+        long size;
+        try (FileChannel channel = FileChannel.open(path)) {
+            size = channel.size();
+            while (header.hasRemaining() && channel.read(header) >= 0) {
+                continue;
+            }
+        }
+        if (header.hasRemaining() || header.getInt(0) != ELF_MAGIC) {
+            throw new Unusable(origin + " is not a library of this system: " + AGAIN, null);
+        }
+        // The table of sections is the last thing in a file.
+        long end = header.getLong(ELF_SECTIONS) + (long) Short.toUnsignedInt(header.getShort(ELF_SECTION_BYTES))
+                * Short.toUnsignedInt(header.getShort(ELF_SECTION_COUNT));
+        if (end < ELF_HEADER || end > size) {
+            throw new Unusable(origin + " is cut off: it has " + size + " bytes of " + end + "; " + AGAIN, null);
+        }
+    }
+
     @SuppressWarnings("restricted") // the module is run with --enable-native-access
-    private static NativeLibrary load(String file, Path path, String origin, int abi) {
-        SymbolLookup symbols = SymbolLookup.libraryLookup(path, Arena.global());
+    private static NativeLibrary load(String file, Path path, String origin, int abi) throws IOException {
+        requireWhole(path, origin);
+        SymbolLookup symbols;
+        try {
+            symbols = SymbolLookup.libraryLookup(path, Arena.global());
+        } catch (IllegalArgumentException e) {
+            throw new Unusable("the system does not load " + path + " (" + e.getMessage()
+                    + "): if programs may not be run from that folder (noexec), " + ELSEWHERE + "; else " + AGAIN, e);
+        } catch (IllegalCallerException e) {
+            throw new Unusable("native access is denied (" + e.getMessage() + "): start Java with"
+                    + " --enable-native-access=ALL-UNNAMED, or =dev.octet.core on the module path", e);
+        }
+        if (symbols.find("octet_abi").isEmpty() || symbols.find("octet_cpu_sets").isEmpty()) {
+            throw new Unusable(origin + " is not a library of Octet: " + AGAIN, null);
+        }
         int found = callInt(symbols, "octet_abi");
         if (found != abi) {
-            throw new IllegalStateException(origin + " has interface " + found + ", these classes need " + abi
-                    + ": take the library of the same version");
+            throw new Unusable(origin + " has interface " + found + ", these classes need " + abi
+                    + ": take the library of the same version", null);
         }
         int bits = callInt(symbols, "octet_cpu_sets");
         String limit = System.getProperty(LEVEL);
@@ -167,8 +233,8 @@ public final class NativeLibrary {
                 return s;
             }
         }
-        throw new IllegalArgumentException(LEVEL + " is '" + level + "', it takes avx2, avx512, avx512_bf16, amx, neon or"
-                + " neon_bf16");
+        throw new Unusable(LEVEL + " is '" + level + "', it takes avx2, avx512, avx512_bf16, amx, neon or neon_bf16",
+                null);
     }
 
     private static int callInt(SymbolLookup symbols, String function) {
