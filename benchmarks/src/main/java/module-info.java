@@ -10,6 +10,7 @@ module dev.octet.benchmarks {
     requires static jdk.incubator.vector;
     requires java.desktop;
     requires java.management;
+    requires jdk.management;
     requires jmh.core;
     requires info.picocli;
     requires org.knowm.xchart;

@@ -15,6 +15,7 @@ import dev.octet.core.cpu.CpuConfig;
 import dev.octet.fp8.Fp8;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -121,6 +122,8 @@ public final class BenchCommand implements Callable<Integer> {
             json = runner.run(cases);
         } catch (RunnerException e) {
             throw new CommandFailure("JMH could not run: " + e.getMessage(), e);
+        } catch (UncheckedIOException e) {
+            throw new CommandFailure(e.getCause().getMessage() + ", nothing more is measured or written", e);
         }
         write(json, info);
         if (!runner.failed().isEmpty()) {

@@ -13,10 +13,10 @@ import java.lang.invoke.MethodHandle;
  * call of native code costs.
  */
 public final class DotProbe {
-    private static final NativeLibrary LIBRARY = NativeLibrary.open(DotProbe.class, "benchmarks", 1);
+    static final NativeLibrary LIBRARY = NativeLibrary.open(DotProbe.class, "benchmarks", 1);
     private static final int STEPS = 1 << 20;
     /** Chains, lanes, products of a lane, and a multiplication and an addition for each. */
-    private static final double FLOPS_OF_STEP = 20.0 * 16 * 2 * 2;
+    static final double FLOPS_OF_STEP = 20.0 * 16 * 2 * 2;
 
     private final CpuPool pool;
     private final long[] sink;
@@ -59,7 +59,11 @@ public final class DotProbe {
     }
 
     private void task(int index) {
-        sink[index * 16] = call(Functions.DOT, STEPS);
+        sink[index * 16] = chains(STEPS);
+    }
+
+    static long chains(long steps) {
+        return call(Functions.DOT, steps);
     }
 
     /** {@return something that depends on everything computed} */

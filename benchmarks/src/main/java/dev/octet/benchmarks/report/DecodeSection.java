@@ -48,15 +48,15 @@ final class DecodeSection {
         page.paragraph("![Decoding](" + PLOT + ")");
         page.line("");
         page.table("heads", "cache", "batch", "context", "threads", "ms", "GFLOP/s", "spread", "FMA peak, GFLOP/s",
-                "reading allows, GFLOP/s", "roofline is", "of roofline", "x peer", "peer is", "B/op");
+                "reading allows, GFLOP/s", "roofline is", "of roofline", "x peer", "peer is", "B/op", "iterations");
         rows.forEach((r, source) -> {
-            Limits limits = Limits.ofAttention(measured, r.threads());
+            Limits limits = Limits.of(measured, source.of());
             page.cells(param(r, "heads"), param(r, "cache"), param(r, "batch"), param(r, "context"),
                     String.valueOf(r.threads()), Page.plain(source.nanos() * 1e-6), Page.plain(r.value()),
                     Page.percent(source.spread()), Page.plain(limits.flops()), Page.plain(limits.reading(work(r))),
                     Double.isFinite(r.limit()) ? String.valueOf(r.limitKind()) : "", Page.ratio(r.ratioToLimit()),
                     Page.ratio(r.ratioToPeer()), Double.isFinite(r.peer()) ? String.valueOf(r.peerKind()) : "",
-                    Page.plain(source.allocated()));
+                    Page.plain(source.allocated()), DisturbanceSection.iterations(source));
         });
         return true;
     }

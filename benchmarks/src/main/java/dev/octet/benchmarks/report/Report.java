@@ -37,11 +37,8 @@ public final class Report {
 
     private Report(Map<Case, Measurement> measured) {
         this.measured = measured;
-        rows = Row.of(measured);
-        var octet = measured.entrySet().stream().filter(e -> e.getKey().isOctet()).map(Map.Entry::getValue).toList();
-        for (int i = 0; i < rows.size(); i++) {
-            sources.put(rows.get(i), octet.get(i));
-        }
+        Row.byCase(measured).forEach((of, row) -> sources.put(row, measured.get(of)));
+        rows = List.copyOf(sources.keySet());
     }
 
     /**
@@ -65,11 +62,12 @@ public final class Report {
             info.forEach((name, value) -> page.cells(String.valueOf(name),
                     name.equals("command") ? "`" + value + "`" : String.valueOf(value)));
         }
-        page.paragraph("Every value is the median over all iterations. Limits and peers were measured in the same run, "
+        page.paragraph("Every value is the median over all iterations that count. Limits and peers were measured in the same run, "
                 + "with the same threads, and are given in the unit of the value beside them; ratios above 1 are "
                 + "better than the limit or the peer. What each of them is stands in the module's README. "
                 + "Raw results: [" + RAW + "](" + RAW + "), [" + SUMMARY + "](" + SUMMARY + ").");
         limits();
+        DisturbanceSection.write(page, measured);
         bars();
     }
 
@@ -174,6 +172,9 @@ public final class Report {
         head.addAll(List.of(params));
         head.addAll(List.of("threads", "value", "unit", "spread", "limit", "of limit", "limit is", "peer", "x peer",
                 "peer is", "B/op"));
+        if (DisturbanceSection.isNeeded(measured)) {
+            head.add("iterations");
+        }
         page.table(head.toArray(String[]::new));
         for (Row r : rows) {
             if (of.test(r)) {
@@ -187,6 +188,9 @@ public final class Report {
                         Double.isNaN(r.limit()) || r.limitKind() == null ? "" : r.limitKind(), Page.plain(r.peer()),
                         Page.ratio(r.ratioToPeer()), Double.isNaN(r.peer()) || r.peerKind() == null ? "" : r.peerKind(),
                         Page.plain(source.allocated())));
+                if (DisturbanceSection.isNeeded(measured)) {
+                    cells.add(DisturbanceSection.iterations(source));
+                }
                 page.cells(cells.toArray(String[]::new));
             }
         }

@@ -86,10 +86,11 @@ public record Bar(String of, String measure, double value, double bar, boolean a
      */
     public static List<Bar> of(Map<Case, Measurement> all) {
         List<Bar> bars = new ArrayList<>();
-        List<Row> rows = Row.of(all);
-        for (Row r : rows) {
+        Map<Case, Row> byCase = Row.byCase(all);
+        List<Row> rows = List.copyOf(byCase.values());
+        byCase.forEach((of, r) -> {
             switch (r.benchmark()) {
-                case "gemm.fprop" -> product(r, rows, Limits.of(all, r.threads(), r.backend()), bars);
+                case "gemm.fprop" -> product(r, rows, Limits.of(all, of), bars);
                 case "downcall.ordinary", "downcall.critical" -> bars.add(
                         new Bar(r.benchmark(), "ns a call", 1e3 / r.value(), DOWNCALL_NANOS, true));
                 case "small.gemm", "small.quantize", "small.dequantize", "small.cast" -> bars.add(
@@ -138,7 +139,7 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                     }
                 }
             }
-        }
+        });
         all.values().stream().filter(m -> m.of().isOctet() && Double.isFinite(m.allocated())
                 && m.iterationNanos() / m.nanos() >= LEAST_OPERATIONS).max(Comparator.comparingDouble(Bar::allocated))
                 .ifPresent(m -> bars.add(new Bar("the worst of all: " + m.of(), "B/call, less JMH's own", allocated(m),

@@ -70,6 +70,17 @@ public record Case(String method, Map<String, String> params) {
         return method.startsWith("StartupBenchmark.");
     }
 
+    /** {@return whether this measures a limit of the machine} */
+    public boolean isProbe() {
+        return method.startsWith("ProbeBenchmark.") || method.equals("StartupBenchmark.jvm");
+    }
+
+    /** Whether an operation is so short, and on so little, that memory does not matter to it. */
+    boolean isTiny() {
+        return method.startsWith("SmallBenchmark.") || method.startsWith("SmallPeerBenchmark.")
+                || method.startsWith("DowncallBenchmark.");
+    }
+
     /** Whether this measures what others, or others of Octet's operations, take for the same work. */
     boolean isPeer() {
         return method.startsWith("TorchBenchmark.") || method.startsWith("DensePeerBenchmark.")

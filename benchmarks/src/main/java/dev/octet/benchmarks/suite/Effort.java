@@ -7,7 +7,8 @@ import org.openjdk.jmh.runner.options.TimeValue;
  * How long each case is measured. Octet's warm-up takes three seconds: until C2 has compiled them kernels box their
  * vectors, and where the pool's threads leave C2 no core of its own that was seen to last longer than two. LibTorch has
  * nothing to compile. Its cases and the probes have one JVM, and probes are repeated during a run. Peers that are Octet's own
- * operations have one JVM, too, but are warmed up for six seconds: after one they look slower than they are.
+ * operations have one JVM, too, but are warmed up for six seconds: after one they look slower than they are. Iterations
+ * are many and short, so that those during which others used the machine can be left out.
  *
  * @param forks JVMs for each case of Octet; 0 measures everything in this JVM, which only a test of the harness should
  *     do
@@ -18,15 +19,19 @@ import org.openjdk.jmh.runner.options.TimeValue;
  */
 public record Effort(int forks, int warmups, int iterations, TimeValue warmupTime, TimeValue time) {
     /** For results that are kept. */
-    public static final Effort FULL = new Effort(2, 6, 5, millis(500), millis(300));
+    public static final Effort FULL = new Effort(2, 6, 10, millis(500), millis(150));
     /** For a look. */
-    public static final Effort QUICK = new Effort(1, 6, 5, millis(500), millis(200));
+    public static final Effort QUICK = new Effort(1, 6, 10, millis(500), millis(100));
 
+    /** Iterations that are a process each. */
+    private static final int SHOTS = 5;
     private static final int PROBE_WARMUPS = 4;
     private static final int PEER_WARMUPS = 2;
 
     /** Seconds that a JVM takes to start, to make its operands and to end; seen on two cores. */
     private static final double FORK_SECONDS = 1.5;
+    /** Seconds of what is witnessed beside an iteration. */
+    private static final double WITNESS_SECONDS = 0.01;
     /** Seconds of a process that makes one product, and of one that does nothing; the same. */
     private static final double FIRST_RESULT_SECONDS = 2;
     private static final double NOTHING_SECONDS = 0.1;
@@ -46,7 +51,7 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
      * @param c a case of Octet, a probe or a peer
      */
     Effort of(Case c) {
-        int shots = iterations;
+        int shots = Math.min(SHOTS, iterations);
         if (c.isOctet()) {
             // One shot is one process. Several kernels in turns were seen to take five seconds until all are compiled.
             return c.isStartup() ? new Effort(forks, 1, shots, TimeValue.NONE, TimeValue.NONE)
@@ -68,7 +73,8 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
         Effort e = of(c);
         double measuring = c.isStartup()
                 ? (e.warmups + e.iterations) * (c.isOctet() ? FIRST_RESULT_SECONDS : NOTHING_SECONDS)
-                : e.warmups * seconds(warmupTime) + e.iterations * seconds(time);
+                : e.warmups * seconds(warmupTime) + e.iterations * seconds(time)
+                        + (e.warmups + e.iterations) * WITNESS_SECONDS;
         return Math.max(1, e.forks) * (measuring + (e.forks == 0 ? 0 : FORK_SECONDS));
     }
 

@@ -63,6 +63,22 @@ public record Limits(double flops, double read, double copied, String peak) {
         return of(all, threads, "cpu");
     }
 
+    /**
+     * The limits of a case. Memory does not give the same from minute to minute: what counts is what it gave right
+     * before and after the case's own iterations. The peak of arithmetic is the probe's, since it is always the same
+     * but for disturbances, which neither the case nor the probe has.
+     *
+     * @param all what was measured
+     * @param c a case of Octet
+     */
+    public static Limits of(Map<Case, Measurement> all, Case c) {
+        Limits run = c.method().startsWith("MlaBenchmark.") ? ofAttention(all, c.threads())
+                : of(all, c.threads(), c.text("backend"));
+        Measurement m = all.get(c);
+        return m == null ? run : new Limits(run.flops, Double.isNaN(m.read()) ? run.read : m.read(),
+                Double.isNaN(m.copied()) ? run.copied : m.copied(), run.peak);
+    }
+
     private static double nanos(Map<Case, Measurement> all, String probe, int threads) {
         Measurement m = all.get(probe(probe, threads));
         return m == null ? Double.NaN : m.nanos();

@@ -4,7 +4,6 @@ import dev.octet.core.DType;
 import dev.octet.fp8.Granularity;
 import dev.octet.mla.CacheFormat;
 import dev.octet.moe.GateConfig;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -25,10 +24,17 @@ import org.jspecify.annotations.Nullable;
  * @param limitKind what kind of limit that is, or null
  * @param peer what the peer reaches with the same work, or NaN
  * @param peerKind which peer that is, or null
+ * @param counted how many iterations the value comes from
  */
 public record Row(String benchmark, String backend, int threads, Map<String, Object> params, double value, String unit,
-        double limit, @Nullable String limitKind, double peer, @Nullable String peerKind) {
+        double limit, @Nullable String limitKind, double peer, @Nullable String peerKind, Counted counted) {
     private static final String SECONDS = "s";
+
+    private Row(String benchmark, String backend, int threads, Map<String, Object> params, double value, String unit,
+            double limit, @Nullable String limitKind, double peer, @Nullable String peerKind) {
+        this(benchmark, backend, threads, params, value, unit, limit, limitKind, peer, peerKind,
+                Counted.unwitnessed(1));
+    }
 
     /**
      * Makes the summary.
@@ -37,18 +43,31 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
      * @return one row for each case that measures Octet
      */
     public static List<Row> of(Map<Case, Measurement> all) {
-        List<Row> rows = new ArrayList<>();
+        return List.copyOf(byCase(all).values());
+    }
+
+    /**
+     * The same with the cases that the rows are of.
+     *
+     * @param all everything that was measured, probes and peers included
+     * @return rows by case, in the order in which they were measured
+     */
+    public static Map<Case, Row> byCase(Map<Case, Measurement> all) {
+        Map<Case, Row> rows = new LinkedHashMap<>();
         all.forEach((c, m) -> {
             if (c.isOctet()) {
-                rows.add(of(c, m, all));
+                rows.put(c, of(c, m, all).with(m.counted()));
             }
         });
         return rows;
     }
 
+    private Row with(Counted own) {
+        return new Row(benchmark, backend, threads, params, value, unit, limit, limitKind, peer, peerKind, own);
+    }
+
     private static Row of(Case c, Measurement m, Map<Case, Measurement> all) {
-        Limits limits = c.method().startsWith("MlaBenchmark.") ? Limits.ofAttention(all, c.threads())
-                : Limits.of(all, c.threads(), c.text("backend"));
+        Limits limits = Limits.of(all, c);
         if (!c.isStartup()) {
             Peer peer = Peer.of(c, all);
             return c.method().startsWith("GemmBenchmark.") ? gemm(c, m.nanos(), limits, peer)
@@ -261,6 +280,9 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         json.put("peerKind", Double.isNaN(peer) ? null : peerKind);
         json.put("ratioToLimit", ratioToLimit());
         json.put("ratioToPeer", ratioToPeer());
+        json.put("iterations", counted.all());
+        json.put("counted", counted.count());
+        json.put("disturbed", counted.disturbed());
         return json;
     }
 

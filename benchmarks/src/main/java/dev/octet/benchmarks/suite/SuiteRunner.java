@@ -1,12 +1,16 @@
 package dev.octet.benchmarks.suite;
 
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
 import org.openjdk.jmh.profile.GCProfiler;
@@ -25,11 +29,13 @@ import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
  * Runs cases through JMH, each followed by its peers, and the probes of their limits before, between and after them: a
- * machine that is shared has not the same bandwidth all day.
+ * machine that is shared has not the same bandwidth all day. What was disturbed is run once more at the end.
  */
 public final class SuiteRunner {
-    /** Probes are repeated after so many cases. */
-    private static final int PROBE_EVERY = 16;
+    /** Probes are repeated after so many cases; what changes from case to case is witnessed beside each. */
+    private static final int PROBE_EVERY = 32;
+    /** Of so many benchmarks one may be run again. */
+    private static final int AGAIN_ONE_OF = 10;
 
     /** Is told what comes next. */
     @FunctionalInterface
@@ -102,6 +108,7 @@ public final class SuiteRunner {
      * @param cases what to measure
      * @return all results, as JMH writes them in JSON
      * @throws RunnerException if JMH can't run at all, for example because another instance does
+     * @throws UncheckedIOException if nobody reads JMH's output any more
      */
     public String run(List<Case> cases) throws RunnerException {
         List<Case> plan = plan(cases);
@@ -109,14 +116,37 @@ public final class SuiteRunner {
         OutputFormat format = OutputFormatFactory.createFormatInstance(out, VerboseMode.NORMAL);
         for (int i = 0; i < plan.size(); i++) {
             progress.next(i, plan.size(), plan.get(i));
-            var result = new Runner(options(plan.get(i)), new OneRun(format)).run();
-            if (result.isEmpty()) {
+            if (!run(plan.get(i), results, format)) {
                 failed.add(plan.get(i));
             }
-            results.addAll(result);
         }
-        format.endRun(results);
+        List<Case> again = again(Measurement.read(json(results)), Math.ceilDiv(plan.size(), AGAIN_ONE_OF));
+        for (int i = 0; i < again.size(); i++) {
+            progress.next(plan.size() + i, plan.size() + again.size(), again.get(i));
+            run(again.get(i), results, format);
+        }
+        format.endRun(OneRun.withoutWitnesses(results));
         format.flush();
+        return json(results);
+    }
+
+    /** Whether there was a result. */
+    private boolean run(Case c, List<RunResult> results, OutputFormat format) throws RunnerException {
+        var result = new Runner(options(c), new OneRun(format)).run();
+        if (out.checkError()) {
+            throw new UncheckedIOException(new IOException("standard output is closed"));
+        }
+        return results.addAll(result);
+    }
+
+    /** What others used the machine beside, the worst first; the runs of a case count together. */
+    static List<Case> again(Map<Case, Measurement> all, int most) {
+        return all.values().stream().filter(m -> m.counted().disturbed() && !m.of().isProbe())
+                .sorted(Comparator.comparingDouble(m -> (double) m.counted().undisturbed() / m.counted().all()))
+                .limit(most).map(Measurement::of).toList();
+    }
+
+    private static String json(List<RunResult> results) {
         ByteArrayOutputStream json = new ByteArrayOutputStream();
         try (PrintStream to = new PrintStream(json, false, StandardCharsets.UTF_8)) {
             ResultFormatFactory.getInstance(ResultFormatType.JSON, to).writeOut(results);
@@ -140,6 +170,7 @@ public final class SuiteRunner {
         c.params().forEach(options::param);
         if (!c.isStartup()) {
             options.warmupTime(own.warmupTime()).measurementTime(own.time()).timeout(TimeValue.minutes(5));
+            options.addProfiler(WitnessProfiler.class); // the first of all
             if (c.isOctet()) {
                 options.addProfiler(GCProfiler.class);
             }

@@ -1,8 +1,10 @@
 package dev.octet.benchmarks.report;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.octet.benchmarks.probe.Witness;
 import dev.octet.benchmarks.suite.Json;
 import dev.octet.benchmarks.suite.TinyRun;
 import java.awt.image.BufferedImage;
@@ -10,6 +12,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.regex.Pattern;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -36,6 +39,13 @@ class ReportTest {
         assertTrue(page.contains("| mla.compress | 704 | 256 | 1 | "), page);
         assertTrue(page.contains("| mla.absorb | 65 | 1 | UK | 1 | "), page);
         assertTrue(page.contains("![Decoding](mla-decode.png)"), page);
+        if (Witness.isThere()) {
+            assertTrue(Pattern.compile("of \\d+ iterations, those of limits and peers included, \\d+ had a witness").matcher(page)
+                    .find(), page);
+            // Two iterations, of which both count: one is too few to leave the other out.
+            assertTrue(Pattern.compile("\\| gemm\\.fprop \\| 128 \\| 2 \\| .* \\| [24] of [24](, \\*\\*disturbed\\*\\*)? \\|\n")
+                    .matcher(page).find(), page);
+        }
         assertTrue(hasColour(ImageIO.read(folder.resolve("mla-decode.png").toFile()), 0x2ca02c), "an empty plot");
         for (String file : new String[] {"gemm-192x256.png", "gemm-weights.png", "quantize.png"}) {
             assertTrue(page.contains("](" + file + ")"), page);
@@ -44,6 +54,17 @@ class ReportTest {
         }
         Report.write(folder);
         assertEquals(page, Files.readString(folder.resolve(Report.PAGE)));
+    }
+
+    @Test
+    void resultsWithoutWitnessesSayNothingOfThem(@TempDir Path folder) throws IOException {
+        Files.writeString(folder.resolve(Report.RAW), TinyRun.JSON.replace("\"witness.", "\"other."));
+        Files.writeString(folder.resolve(Report.RUN), "{}");
+        Report.write(folder);
+        String page = Files.readString(folder.resolve(Report.PAGE));
+        assertFalse(page.contains("witness"), page);
+        assertFalse(page.contains("disturbed"), page);
+        assertTrue(page.contains("| gemm.fprop | 128 | 2 | "), page);
     }
 
     private static boolean hasColour(BufferedImage image, int rgb) {

@@ -66,10 +66,21 @@ class EffortTest {
     }
 
     @Test
+    void iterationsAreManyAndShort() {
+        for (Effort e : List.of(Effort.FULL, Effort.QUICK)) {
+            for (Case c : List.of(GEMM, PEER, PROBE)) {
+                assertTrue(e.of(c).iterations() >= 10, c::toString);
+                assertTrue(e.of(c).time().convertTo(TimeUnit.MILLISECONDS) <= 200, c::toString);
+            }
+            assertEquals(5, e.of(FIRST).iterations());
+        }
+    }
+
+    @Test
     void theEstimateCountsWhatIsRun() {
         Effort effort = new Effort(2, 2, 3, Effort.millis(500), Effort.millis(1000));
         // Two probes before and after, and the case, each with 1 s of warm-up and 3 s that count.
-        double start = (effort.seconds(GEMM) - 2 * 4) / 2;
+        double start = (effort.seconds(GEMM) - 2 * 4) / 2; // and what is witnessed
         assertTrue(start > 0 && start < 5, () -> start + " s to start a JVM");
         assertEquals(4 * (4 + start) + 2 * (4 + start), estimate(effort, false, List.of(GEMM)).toMillis() * 1e-3, 1e-2);
         assertEquals(4 + start, (estimate(effort, true, List.of(GEMM)).minus(estimate(effort, false, List.of(GEMM))))

@@ -4,8 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.octet.benchmarks.probe.FmaProbe;
+import dev.octet.benchmarks.probe.Witness;
 import dev.octet.mla.CacheFormat;
 import java.util.List;
 import java.util.Map;
@@ -14,7 +16,7 @@ import org.junit.jupiter.api.Test;
 class SummaryTest {
     private static final List<String> KEYS = List.of("benchmark", "backend", "threads", "params", "value", "unit",
             "limit",
-            "limitKind", "peer", "peerKind", "ratioToLimit", "ratioToPeer");
+            "limitKind", "peer", "peerKind", "ratioToLimit", "ratioToPeer", "iterations", "counted", "disturbed");
 
     @Test
     void aRunGivesOneObjectPerCaseWithTheDocumentedKeys() {
@@ -31,6 +33,8 @@ class SummaryTest {
             assertTrue((Double) row.get("value") > 0, row::toString);
             assertTrue((Double) row.get("limit") > 0, row::toString);
             assertEquals((Double) row.get("value") / (Double) row.get("limit"), (Double) row.get("ratioToLimit"), 1e-5);
+            assertEquals(0.0, (Double) row.get("iterations") % 2, row::toString);
+            assertTrue((Double) row.get("counted") <= (Double) row.get("iterations"), row::toString);
             boolean peer = TinyRun.PEERS && !Limits.peers(cases.get(i)).isEmpty();
             if (peer) {
                 assertTrue((Double) row.get("peer") > 0, row::toString);
@@ -63,6 +67,21 @@ class SummaryTest {
         // dgrad, wgrad and fprop of one shape have one peer, which is measured once.
         assertEquals(plan.stream().filter(c -> c.method().startsWith("Torch")).distinct().count(),
                 plan.stream().filter(c -> c.method().startsWith("Torch")).count());
+    }
+
+    @Test
+    void eachIterationOfARunHasItsWitnesses() {
+        assumeTrue(Witness.isThere(), "no native loops for this processor");
+        Measurement.read(TinyRun.JSON).forEach((c, m) -> {
+            assertTrue(m.counted().witnessed(), c::toString);
+            assertTrue(m.read() > 0.1 && m.read() < 1e5, () -> c + " beside " + m.read() + " GB/s");
+            assertEquals(c.method().startsWith("Quantize") || c.method().endsWith(".copy"), m.copied() > 0.1,
+                    c::toString);
+        });
+        Map<?, ?> last = (Map<?, ?>) ((List<?>) Json.parse(TinyRun.JSON)).getLast();
+        Map<?, ?> metrics = (Map<?, ?>) last.get("secondaryMetrics");
+        assertTrue(metrics.keySet().containsAll(List.of("witness.cpus", "witness.fma.before", "witness.fma.after")),
+                metrics::toString);
     }
 
     @Test
