@@ -10,7 +10,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { STEP = 64, CHUNK = 1024 };
+enum { STEP = 64, CHUNK = 1024, ROWS_AHEAD = 8 };
 
 /* A scale from here on, times 256, may be infinite. */
 static const float LARGE = 0x1p119f;
@@ -150,8 +150,12 @@ INLINE void decode(const struct fp8_convert *c, int64_t row, int64_t rows, int64
     int64_t size = element_bytes(type);
     if (c->group_columns != 1) {
         int64_t width = c->group_columns == FP8_ALL ? columns : FP8_BLOCK;
+        int is_short = columns <= CHUNK && rows > 1; /* the hardware fetches nothing ahead */
         for (int64_t i = row; i < row + rows; i++) {
             int64_t scale_row = c->group_rows == FP8_ALL ? 0 : i / c->group_rows;
+            for (int64_t j = column; j < column + columns && is_short; j += 64) {
+                __builtin_prefetch(c->codes + (i + ROWS_AHEAD) * c->code_row + j);
+            }
             for (int64_t j = column; j < column + columns; j += width) {
                 float s = scale_at(c, scale_row, c->group_columns == FP8_ALL ? 0 : j / FP8_BLOCK);
                 float f = s * fold;
