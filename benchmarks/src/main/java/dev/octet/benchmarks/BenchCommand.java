@@ -38,7 +38,8 @@ import picocli.CommandLine.TypeConversionException;
 /** {@code octet bench}. */
 @Command(name = "bench", mixinStandardHelpOptions = true,
         description = "Measures Octet's operations with JMH, each beside the machine's limit and, where there is one, "
-                + "a peer, both measured in the same run. JMH's own output goes to standard output.")
+                + "a peer, both measured in the same run. JMH's own output goes to standard output, and "
+                + "after it a line for each case.")
 public final class BenchCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
@@ -202,7 +203,8 @@ public final class BenchCommand implements Callable<Integer> {
             Files.writeString(report.resolve(Report.RAW), withoutPaths(json));
             Files.writeString(report.resolve(Report.RUN), Json.write(info));
         }
-        String rowsJson = Row.summary(Row.of(Measurement.read(json)));
+        List<Row> rows = Row.of(Measurement.read(json));
+        String rowsJson = Row.summary(rows);
         if (summary != null) {
             Files.writeString(summary, rowsJson);
         }
@@ -210,6 +212,7 @@ public final class BenchCommand implements Callable<Integer> {
             Files.writeString(report.resolve(Report.SUMMARY), rowsJson);
             Report.write(report);
         }
+        RateTable.print(rows, spec.commandLine().getOut());
     }
 
     /** Before anything is measured, so that a file that can't be written costs no half an hour. */

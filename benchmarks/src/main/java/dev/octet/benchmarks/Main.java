@@ -8,6 +8,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /** The command line of Octet. */
 @Command(name = "octet", mixinStandardHelpOptions = true, versionProvider = Main.Version.class,
@@ -35,6 +36,19 @@ public final class Main implements Runnable {
     static CommandLine commandLine() {
         return new CommandLine(new Main())
                 .setCaseInsensitiveEnumValuesAllowed(true)
+                .setParameterExceptionHandler((e, args) -> {
+                    CommandLine command = e.getCommandLine();
+                    PrintWriter err = command.getErr();
+                    err.println("octet: " + e.getMessage());
+                    UnmatchedArgumentException.printSuggestions(e, err);
+                    if (command.getParent() == null) {
+                        command.usage(err);
+                    } else {
+                        err.println("octet: try " + command.getCommandSpec().qualifiedName() + " --help");
+                    }
+                    err.flush();
+                    return CommandLine.ExitCode.USAGE;
+                })
                 .setExecutionExceptionHandler((e, command, parsed) -> {
                     PrintWriter err = command.getErr();
                     if (e instanceof CommandFailure) {

@@ -6,8 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -19,7 +17,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine.TypeConversionException;
 
-class KvCommandTest {
+class KvCommandTest extends CommandTest {
     private static final String V2_LITE = """
             {"hidden_size": 2048, "kv_lora_rank": 512, "num_attention_heads": 16, "num_hidden_layers": 27,
              "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "rms_norm_eps": 1e-06, "rope_theta": 10000,
@@ -30,14 +28,8 @@ class KvCommandTest {
              "sliding_window": 4096}
             """;
 
-    private final StringWriter out = new StringWriter();
-    private final StringWriter err = new StringWriter();
-
-    private int run(String... args) {
-        String[] all = new String[args.length + 1];
-        all[0] = "kv";
-        System.arraycopy(args, 0, all, 1, args.length);
-        return Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(all);
+    KvCommandTest() {
+        super("kv");
     }
 
     /** The cells of the row that begins with a name, cut where two spaces or more are. */

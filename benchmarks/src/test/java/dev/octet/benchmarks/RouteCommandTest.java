@@ -7,8 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.octet.core.Tensor;
 import dev.octet.core.safetensors.SafetensorsWriter;
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -22,7 +20,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class RouteCommandTest {
+class RouteCommandTest extends CommandTest {
     private static final String V3 = """
             {"hidden_size": 7168, "num_hidden_layers": 61, "n_routed_experts": 256, "n_shared_experts": 1,
              "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "topk_method": "noaux_tc",
@@ -30,15 +28,8 @@ class RouteCommandTest {
              "rope_scaling": {"type": "yarn", "n_group": 3}, "quantization_config": null}
             """;
 
-    private final StringWriter out = new StringWriter();
-    private final StringWriter err = new StringWriter();
-
-    private int run(String... args) {
-        String[] all = new String[args.length + 1];
-        all[0] = "route";
-        System.arraycopy(args, 0, all, 1, args.length);
-        out.getBuffer().setLength(0);
-        return Main.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err)).execute(all);
+    RouteCommandTest() {
+        super("route");
     }
 
     /** The cells of the n-th row that begins with a name. */

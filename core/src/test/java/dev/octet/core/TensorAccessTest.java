@@ -55,7 +55,7 @@ class TensorAccessTest {
     @Test
     void elementsInOnePlaceAreReadableOnly() {
         try (Tensor row = Tensor.allocate(DType.F32, Shape.of(1, 4))) {
-            Tensor repeated = Tensor.view(row.storage(), DType.F32, Shape.of(3, 4), new long[] {0, 1}, 0);
+            Tensor repeated = Tensor.view(row.storage(), DType.F32, Shape.of(2, 4), new long[] {0, 1}, 0);
             assertDoesNotThrow(() -> TensorAccess.readable("out", repeated));
             Exception e = assertThrows(IllegalArgumentException.class, () -> TensorAccess.writable("out", repeated));
             assertTrue(e.getMessage().contains("stride 0 in dimension 0"), e.getMessage());

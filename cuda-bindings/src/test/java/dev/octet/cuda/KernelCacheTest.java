@@ -247,6 +247,17 @@ class KernelCacheTest {
     }
 
     @Test
+    void aFileThatCantBeReplacedLeavesNoUnfinishedOne() throws IOException {
+        KernelCache cache = new KernelCache(folder);
+        String key = KernelCache.key(SOURCE, List.of(), "1");
+        Path taken = Files.createDirectories(folder.resolve(key + ".cubin/below")).getParent();
+        cache.write(key, new byte[] {1, 2, 3});
+        try (Stream<Path> files = Files.list(folder)) {
+            assertEquals(List.of(taken), files.toList());
+        }
+    }
+
+    @Test
     void aFolderWithoutWritePermissionCostsOnlyTime() throws IOException {
         Path locked = Files.createDirectory(folder.resolve("locked"));
         assertTrue(locked.toFile().setWritable(false));

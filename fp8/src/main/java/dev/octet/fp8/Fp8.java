@@ -42,7 +42,8 @@ public final class Fp8 {
     /**
      * {@return the operations on one backend}
      *
-     * @param backend its name: {@code cpu}, {@code scalar} or {@code reference}, or what another module provides
+     * @param backend its name: {@code native}, {@code cpu}, {@code scalar} or {@code reference}, or what another module
+     *     provides
      * @throws IllegalArgumentException if there is no such backend or it can't run here; the message has the reason
      */
     public static Fp8 on(String backend) {
@@ -84,6 +85,12 @@ public final class Fp8 {
     private Execution execution() {
         Execution e = execution;
         return e != null ? e : Execution.shared();
+    }
+
+    /** {@return how to get these operations, pool aside} */
+    @Override
+    public String toString() {
+        return backend == null ? "Fp8.auto()" : "Fp8.on(\"" + backend.name() + "\")";
     }
 
     // ---------------------------------------------------------------------------------------------- cast

@@ -216,6 +216,12 @@ class GemmRefusalTest {
     }
 
     @Test
+    void saysHowItWasMade() {
+        assertEquals("Fp8.auto()", Fp8.auto().toString());
+        assertEquals("Fp8.on(\"reference\")", Fp8.on("reference").toString());
+    }
+
+    @Test
     void unknownBackend() {
         IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> Fp8.on("abacus"));
         assertTrue(e.getMessage().startsWith("backend 'abacus' is not there; found: "), e.getMessage());

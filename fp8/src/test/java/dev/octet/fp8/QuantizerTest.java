@@ -175,32 +175,39 @@ class QuantizerTest {
     void requantisingGivesTheReferencesBits() {
         SplittableRandom random = new SplittableRandom(77);
         long[][] sizes = {{0, 5}, {1, 1}, {131, 257}, {260, 1100}};
+        int sources = 0;
         int n = 0;
         for (long[] size : sizes) {
             for (Scaling from : scalings()) {
-                for (Granularity to : Granularity.values()) {
-                    Scaling scaling = new Scaling(to, ScaleFormat.values()[n % 3]);
-                    int layout = n;
-                    String label = Arrays.toString(size) + " " + from + " to " + scaling + " case " + n + " on ";
-                    try (TestMatrix x = TestMatrix.of(DType.F32, size[0], size[1], 0);
-                            Target source = Target.of(FORMATS[n % 2], size[0], size[1], from, n % 4, n / 2 % 4);
-                            Target expected = Target.of(FORMATS[n / 2 % 2], size[0], size[1], scaling, 0, 0)) {
-                        fill(x, random, n % 3 == 0);
-                        Fp8.on("reference").quantize(x.view(), source.view());
-                        Fp8.on("reference").requantize(source.view(), expected.view());
-                        TestedBackends.names().forEach(backend -> {
-                            try (Target actual = Target.of(expected.codes().view().dtype(), size[0], size[1], scaling,
-                                    layout / 4 % 4, layout / 3 % 4)) {
-                                Fp8.on(backend).requantize(source.view(), actual.view());
-                                assertSame(expected.view(), actual.view(), label + backend);
-                                actual.codes().assertSurroundingsUntouched(label + backend);
-                                actual.scales().assertSurroundingsUntouched(label + backend);
-                            }
-                        });
+                int f = sources++;
+                try (TestMatrix x = TestMatrix.of(DType.F32, size[0], size[1], 0);
+                        Target source = Target.of(FORMATS[f % 2], size[0], size[1], from, f % 4, f / 2 % 4)) {
+                    fill(x, random, f % 3 == 0);
+                    Fp8.on("reference").quantize(x.view(), source.view());
+                    for (Granularity to : Granularity.values()) {
+                        Scaling scaling = new Scaling(to, ScaleFormat.values()[n % 3]);
+                        requantize(source.view(), FORMATS[n / 2 % 2], scaling, n / 4 % 4, n / 3 % 4,
+                                Arrays.toString(size) + " " + from + " to " + scaling + " case " + n + " on ");
+                        n++;
                     }
-                    n++;
                 }
             }
+        }
+    }
+
+    private static void requantize(ScaledTensor source, DType format, Scaling scaling, int codesLayout,
+            int scalesLayout, String label) {
+        try (Target expected = Target.of(format, source.rows(), source.columns(), scaling, 0, 0)) {
+            Fp8.on("reference").requantize(source, expected.view());
+            TestedBackends.names().forEach(backend -> {
+                try (Target actual = Target.of(format, source.rows(), source.columns(), scaling, codesLayout,
+                        scalesLayout)) {
+                    Fp8.on(backend).requantize(source, actual.view());
+                    assertSame(expected.view(), actual.view(), label + backend);
+                    actual.codes().assertSurroundingsUntouched(label + backend);
+                    actual.scales().assertSurroundingsUntouched(label + backend);
+                }
+            });
         }
     }
 

@@ -19,6 +19,7 @@ record TestMatrix(Tensor memory, Tensor view, MemorySegment segment) implements 
     /** No stride is 1. */
     static final int SPARSE = 3;
     private static final byte POISON = (byte) 0xA5;
+    private static final long POISONS = 0xA5A5_A5A5_A5A5_A5A5L;
 
     static TestMatrix of(DType dtype, long rows, long columns, int layout) {
         Tensor memory = Tensor.allocate(dtype, switch (layout) {
@@ -73,14 +74,20 @@ record TestMatrix(Tensor memory, Tensor view, MemorySegment segment) implements 
         int size = view.dtype().byteSize();
         for (long r = 0; r < view.dim(0); r++) {
             for (long c = 0; c < view.dim(1); c++) {
-                for (int i = 0; i < size; i++) {
-                    long at = (r * view.stride(0) + c * view.stride(1)) * size + i;
-                    segment.set(ValueLayout.JAVA_BYTE, at, POISON);
+                long at = (r * view.stride(0) + c * view.stride(1)) * size;
+                switch (size) {
+                    case 1 -> segment.set(ValueLayout.JAVA_BYTE, at, POISON);
+                    case 2 -> segment.set(ValueLayout.JAVA_SHORT_UNALIGNED, at, (short) POISONS);
+                    default -> segment.set(ValueLayout.JAVA_INT_UNALIGNED, at, (int) POISONS);
                 }
             }
         }
         MemorySegment all = memory.segment();
-        for (long i = 0; i < all.byteSize(); i++) {
+        long i = 0;
+        while (i + Long.BYTES <= all.byteSize() && all.get(ValueLayout.JAVA_LONG_UNALIGNED, i) == POISONS) {
+            i += Long.BYTES;
+        }
+        for (; i < all.byteSize(); i++) {
             byte b = all.get(ValueLayout.JAVA_BYTE, i);
             if (b != POISON) {
                 assertEquals(POISON, b, what + ": byte " + i + " outside the matrix was written");

@@ -51,7 +51,8 @@ public final class Mla {
     /**
      * {@return the operations on one backend}
      *
-     * @param backend its name: {@code cpu}, {@code scalar} or {@code reference}, or what another module provides
+     * @param backend its name: {@code native}, {@code cpu}, {@code scalar} or {@code reference}, or what another module
+     *     provides
      * @throws IllegalArgumentException if there is no such backend or it can't run here; the message has the reason
      */
     public static Mla on(String backend) {
@@ -79,6 +80,12 @@ public final class Mla {
     private Execution execution() {
         Execution e = execution;
         return e != null ? e : Execution.shared();
+    }
+
+    /** {@return how to get these operations, pool aside} */
+    @Override
+    public String toString() {
+        return backend == null ? "Mla.auto()" : "Mla.on(\"" + backend.name() + "\")";
     }
 
     // ---------------------------------------------------------------------------------------------- elementwise

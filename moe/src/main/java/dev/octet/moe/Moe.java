@@ -74,6 +74,12 @@ public final class Moe {
         return e != null ? e : Execution.shared();
     }
 
+    /** {@return how to get these operations, pool aside} */
+    @Override
+    public String toString() {
+        return backend == null ? "Moe.auto()" : "Moe.on(\"" + backend.name() + "\")";
+    }
+
     // ---------------------------------------------------------------------------------------------- the gate
 
     /**

@@ -273,8 +273,9 @@ final class SkinnyGemm {
 
     /**
      * Writes {@code float[group of codes][GROUP]}: the products of the scales of rows first, first + 1, ... of A with
-     * those of a row of B, again for each group of a block; {@return whether a scale of B has no room for its part of
-     * the missing power of two, or is infinite}
+     * those of a row of B, again for each group of a block.
+     *
+     * @return whether a scale of B has no room for its part of the missing power of two, or is infinite
      */
     private boolean fillScales(float[] table, int at, int first, long rowB) {
         int padded = padded();
@@ -311,7 +312,11 @@ final class SkinnyGemm {
         return a.k % GemmRows.GROUP == 0 ? (int) (a.k / GemmRows.GROUP) : blocks * GemmRows.GROUPS;
     }
 
-    /** Copies rows of B and pads them with zeros; {@return where the copy begins, with rows of {@link #length}} */
+    /**
+     * Copies rows of B and pads them with zeros.
+     *
+     * @return where the copy begins, with rows of {@link #length}
+     */
     private long padded(long source, long stride, int rows, int paddedRows) {
         MemorySegment copy = Scratch.get(SLOT_EDGE, (long) paddedRows * length);
         GemmPacking.copyPadded(source, stride, rows, (int) b.k, copy, length, paddedRows);

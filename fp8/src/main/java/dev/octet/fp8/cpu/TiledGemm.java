@@ -311,7 +311,11 @@ final class TiledGemm {
         return infinite;
     }
 
-    /** Brings the codes of some blocks into L2; {@return whether one of them is not finite} */
+    /**
+     * Brings the codes of some blocks into L2.
+     *
+     * @return whether one of them is not finite
+     */
     private boolean fetch(long from, int columns, long block, int blocks) {
         long k = block * BLOCK;
         int length = (int) Math.min((long) blocks * BLOCK, b.k - k);

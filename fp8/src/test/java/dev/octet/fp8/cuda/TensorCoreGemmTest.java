@@ -367,6 +367,7 @@ class TensorCoreGemmTest {
         ScaledTensor a = wholeNumbers(9, 528, Granularity.BLOCK_1X128);
         ScaledTensor b = wholeNumbers(330, 528, Granularity.BLOCK_128X128);
         quantizes(a, b, DType.F8_E4M3, ScaleFormat.POWER_OF_TWO, 331);
+        quantizes(a, b, DType.F8_E5M2, ScaleFormat.F32, 336);
     }
 
     @Test
