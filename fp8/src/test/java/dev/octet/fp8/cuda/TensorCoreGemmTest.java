@@ -14,6 +14,7 @@ import dev.octet.fp8.Activation;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8;
 import dev.octet.fp8.Granularity;
+import dev.octet.fp8.GuardedMemory;
 import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;
@@ -288,6 +289,20 @@ class TensorCoreGemmTest {
         ScaledTensor x = quantized(300, 144, Granularity.BLOCK_128X1, ScaleFormat.F32);
         Output out = Output.of(DType.F32, 131, 144, 0);
         runs(dy.transpose(), x.transpose(), out, Epilogue.NONE.withAddend(out.d), "STAGE", "hopper");
+    }
+
+    /** Staging reads no byte behind the codes: there the JVM would end. */
+    @Test
+    void stagingStaysWithinItsOperands() {
+        Assumptions.assumeTrue(GuardedMemory.isThere(), "memory between pages that can't be touched");
+        try (GuardedMemory memory = new GuardedMemory()) {
+            ScaledTensor dy = quantized(200, 131, Granularity.BLOCK_128X1, ScaleFormat.F32);
+            ScaledTensor x = quantized(200, 144, Granularity.BLOCK_128X1, ScaleFormat.F32);
+            ScaledTensor left = new ScaledTensor(memory.copy(dy.codes(), true), dy.scales(), dy.scaling());
+            ScaledTensor right = new ScaledTensor(memory.copy(x.codes(), true), x.scales(), x.scaling());
+            runs(left.transpose(), right.transpose(), Output.of(DType.F32, 131, 144, 0), Epilogue.NONE, "STAGE",
+                    "hopper");
+        }
     }
 
     @Test
