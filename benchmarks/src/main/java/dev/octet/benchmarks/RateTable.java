@@ -36,7 +36,7 @@ final class RateTable {
         String params = r.params().entrySet().stream().map(e -> " " + e.getKey() + "=" + e.getValue())
                 .collect(Collectors.joining());
         return r.benchmark() + params + ", " + r.backend() + ", " + r.threads()
-                + (r.threads() == 1 ? " thread" : " threads");
+                + (r.threads() == 1 ? " thread" : " threads") + (r.counted().disturbed() ? ", disturbed" : "");
     }
 
     private static String significant(double d) {
