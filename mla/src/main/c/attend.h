@@ -12,13 +12,13 @@
  *   weights  maximum, 2^x, sum: each lane is a row
  *   values   o[row][d] = alpha[row] * o[row][d] + SUM over keys of s[key][row] * v[key][d]: lanes along the values
  *
- * Between tiles of scores keys of the next chunk are fetched into the second-level cache. Sums of a chunk start from 0
+ * Between tiles of scores keys of the next chunk are fetched. Sums of a chunk start from 0
  * and are then added to the row's, those of 128 dimensions likewise, so that rounding errors grow with 96 + keys / 96
  * steps. Nothing is ever added across lanes.
  *
- * Numbers that are not finite: products and sums make of them what they are by the definition, but for values that a row
- * does not see, whose weight of 0 would make a NaN. If a panel is masked and the chunk has such values, they are added
- * key by key, only to rows that see them.
+ * Numbers that are not finite: products and sums make of them what they are by the definition, but for values that a
+ * row does not see, whose weight of 0 would make a NaN. If a panel is masked and the chunk has such values, they are
+ * added key by key, only to rows that see them.
  */
 #include "ln.h"
 
@@ -115,7 +115,7 @@ static void weights(float *s, int64_t keys, float factor, float *max, float *sum
     v_store(alpha, decay);
 }
 
-/* ----------------------------------------------------------------------------------------------------- keys and values */
+/* -------------------------------------------------------------------------------------------------- keys and values */
 
 /** A row as floats. */
 INLINE void load_floats(const uint8_t *at, int64_t bf16, int64_t stride, int64_t n, float *to) {
@@ -228,7 +228,7 @@ struct upcoming {
 
 INLINE void prefetch_row(const uint8_t *at, int64_t bytes) {
     for (int64_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)at + i, _MM_HINT_T1);
+        _mm_prefetch((const char *)at + i, _MM_HINT_T0);
     }
 }
 

@@ -1,8 +1,8 @@
 /*
  * The interface with Java (dev.octet.mla.ffm): attention in the absorbed form over a paged latent cache (decode.h), and
  * in either form with FMAs of FP32 (attend.h). Java has checked every shape, length, stride, page and address before it
- * calls; see NativeDecode.java and NativeAttention.java. All fields are 64 bits wide, so that the layout is the same for
- * every compiler.
+ * calls; see NativeDecode.java and NativeAttention.java. All fields are 64 bits wide, so that the layout is the same
+ * for every compiler.
  */
 #ifndef OCTET_MLA_H
 #define OCTET_MLA_H
@@ -95,7 +95,8 @@ OCTET_MLA_STEPS(avx512bf16);
 /* Bytes of working memory of a task: some of a fixed size, and 4 a value of rows, keys and values. */
 #define OCTET_MLA_FIXED_WORK (24 << 10)
 #define OCTET_MLA_WORK(own, rope, value_dims)                                                                          \
-    (OCTET_MLA_FIXED_WORK + 4 * (OCTET_MLA_ROWS + 96) * (((own) + (rope) + 79) / 64 * 64 + ((value_dims) + 127) / 64 * 64))
+    (OCTET_MLA_FIXED_WORK                                                                                              \
+     + 4 * (OCTET_MLA_ROWS + 96) * (((own) + (rope) + 79) / 64 * 64 + ((value_dims) + 127) / 64 * 64))
 
 /** A tensor [tokens][heads][values], strides in bytes. */
 struct octet_mla_rows {
@@ -140,8 +141,9 @@ struct octet_mla_group {
     int64_t end_key;
     int64_t splits;             /* pieces of these keys */
     int64_t split_keys;         /* keys of each but the last: a multiple of 24 */
-    float *partials;            /* with more than one split [splits][rows rounded up to 16][value_dims rounded up to 64] */
-    float *stats;               /* and [splits][2][rows rounded up to 16], maxima, then sums; both aligned to 64 */
+    /* With more than one split, aligned to 64: */
+    float *partials;            /* [splits][rows rounded up to 16][value_dims rounded up to 64] */
+    float *stats;               /* [splits][2][rows rounded up to 16], maxima, then sums */
 };
 
 /*

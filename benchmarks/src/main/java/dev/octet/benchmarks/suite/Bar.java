@@ -38,6 +38,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double ABSORB_OF_READ = 0.75;
     /** Prefill in F32, as many times as fast as LibTorch in FP32. */
     static final double PREFILL_TIMES_FP32 = 1.0;
+    /** Native prefill in BF16, as many times as fast as LibTorch in BF16. */
+    static final double NATIVE_PREFILL_TIMES_BF16 = 1.0;
     /** The gate: microseconds that a core takes for a token. */
     static final double GATE_MICROSECONDS = 0.35;
     /** The same, as many times as fast as LibTorch. */
@@ -106,6 +108,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 case "mla.prefill" -> {
                     if ("F32".equals(r.params().get("dtype"))) {
                         bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), PREFILL_TIMES_FP32));
+                    } else if (isNative(r)) {
+                        bars.add(atLeast(r, "times " + r.peerKind(), r.ratioToPeer(), NATIVE_PREFILL_TIMES_BF16));
                     }
                 }
                 case "gemm.grouped" -> bars.add((Long) Objects.requireNonNull(r.params().get("rows")) == 1

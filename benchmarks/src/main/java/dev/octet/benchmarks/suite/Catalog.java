@@ -110,6 +110,7 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
             cases.add(Case.of("DowncallBenchmark.ordinary", "backend", backend, "threads", 1));
             cases.add(Case.of("DowncallBenchmark.critical", "backend", backend, "threads", 1));
             small(most, cases);
+            prefill(most, cases);
         } else {
             withoutNativeKernels(most, cases);
         }
@@ -118,7 +119,8 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
 
     /** What backend {@code native} leaves to {@code cpu}: there it would be measured twice. */
     private void withoutNativeKernels(int most, List<Case> cases) {
-        projections(most, cases);
+        prefill(most, cases);
+        absorption(most, cases);
         for (int t : quick ? List.of(most) : threads) {
             cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
         }
@@ -164,11 +166,14 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         }
     }
 
-    private void projections(int threads, List<Case> cases) {
-        for (String dtype : quick ? List.of("F32") : List.of("F32", "BF16")) {
+    private void prefill(int threads, List<Case> cases) {
+        for (String dtype : quick && !backend.equals(Limits.NATIVE) ? List.of("F32") : List.of("F32", "BF16")) {
             cases.add(Case.of("MlaBenchmark.prefill", "backend", backend, "threads", threads, "heads",
                     MlaConfig.V2_LITE.heads(), "tokens", 512, "dtype", dtype));
         }
+    }
+
+    private void absorption(int threads, List<Case> cases) {
         for (int tokens : quick ? List.of(1) : List.of(1, 8)) {
             for (String weight : List.of("UK", "UV")) {
                 cases.add(Case.of("MlaBenchmark.absorb", "backend", backend, "threads", threads, "tokens", tokens,

@@ -172,6 +172,16 @@ class BarTest {
     }
 
     @Test
+    void nativePrefillIsHeldAgainstThePeerInBothTypes() {
+        double flops = 2.0 * 16 * 320 * 512 * 513 / 2;
+        for (String dtype : List.of("F32", "BF16")) {
+            attention(Case.of("MlaBenchmark.prefill", "backend", "native", "threads", 2, "heads", 16, "tokens", 512,
+                    "dtype", dtype), flops, 100, 4, dtype.equals("F32") ? 1.01 : 0.99, 1.1);
+        }
+        assertEquals("met missed", outcomes());
+    }
+
+    @Test
     void absorbedWeightsAreHeldAgainstReadingWithOneToken() {
         for (int tokens : new int[] {1, 8}) {
             Case c = Case.of("MlaBenchmark.absorb", "backend", "cpu", "threads", 2, "tokens", tokens, "heads", 128,

@@ -33,11 +33,6 @@ final class MlaLibrary {
         return LIBRARY.unavailable().isEmpty() && LEVEL == null;
     }
 
-    /** {@return whether the kernels are known to be faster than those on the Vector API, by measurement} */
-    static boolean isFaster() {
-        return LEVEL == InstructionSet.AVX512 || LEVEL == InstructionSet.AVX512_BF16;
-    }
-
     /** {@return the instruction set that the kernels use} */
     static InstructionSet level() {
         InstructionSet level = LEVEL;

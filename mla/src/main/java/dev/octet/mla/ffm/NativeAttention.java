@@ -16,9 +16,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The naive form in native code, and the absorbed form where {@link NativeDecode} has no kernels. Work is cut as there,
- * but a head of the naive form is a unit of its own: groups of up to {@link #GROUP_ROWS} rows that share their keys, and
- * splits of these keys, both by the sequence's own lengths alone. A call makes one pass over the pool's threads, in which
- * splits are attended to, and if any group has several of them a second one that joins them.
+ * but heads of the naive form are units of their own: groups of up to {@link #GROUP_ROWS} rows that share their keys,
+ * and splits of these keys, both by the sequence's own lengths alone. A call makes one pass over the pool's threads, in
+ * which splits are attended to, and if any group has several of them a second one that joins them.
  *
  * <p>Native code checks nothing. What it relies on beyond what the operations check is checked here.
  */

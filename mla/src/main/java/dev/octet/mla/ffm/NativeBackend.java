@@ -16,13 +16,10 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Backend {@code native}: attention in C, for instruction sets that the Vector API does not reach. What it has no kernel
- * for is done by the backend that would run without it. This class itself loads without the library.
+ * Backend {@code native}: attention in C, for instruction sets that the Vector API does not reach. What it has no
+ * kernel for is done by the backend that would run without it. This class itself loads without the library.
  */
 public final class NativeBackend implements MlaBackend {
-    private static final int ABOVE_CPU = 200;
-    private static final int BELOW_CPU = 90;
-
     private final MlaBackend other = CpuConfig.vectorBits() == 0 ? new ScalarBackend() : new VectorBackend();
 
     /** For the service loader. */
@@ -38,10 +35,10 @@ public final class NativeBackend implements MlaBackend {
         return Device.Kind.CPU;
     }
 
-    /** Above the Vector API's where it is faster. */
+    /** Above the Vector API's, which is slower with each of the instruction sets. */
     @Override
     public int priority() {
-        return MlaLibrary.isFaster() ? ABOVE_CPU : BELOW_CPU;
+        return 200;
     }
 
     @Override

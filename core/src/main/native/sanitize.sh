@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs the C kernels under AddressSanitizer and UndefinedBehaviorSanitizer, and for AVX2, which is what valgrind knows,
-# under valgrind where it is there.
+# Runs a module's C kernels under AddressSanitizer and UndefinedBehaviorSanitizer, and for AVX2, which is what valgrind
+# knows, under valgrind where it is there. What is run is the module's src/test/c/sanitize.c, a program with two arguments,
+# how many rounds and which instruction sets, as bits of octet_cpu_sets().
 #
-#   sanitize.sh TARGET     Maven's profile "sanitize" runs it
+#   sanitize.sh MODULE TARGET     Maven's profile "sanitize" runs it
 set -eu
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
-main=$here/../../main/c
-common=$here/../../../../core/src/main/native
-work=$1/sanitize
+common=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+main=$1/src/main/c
+work=$2/sanitize
 mkdir -p "$work"
 compiler=${CC:-cc}
 avx512='-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mbmi2'
@@ -17,9 +17,9 @@ build() {
     name=$1
     shift
     objects=
-    for source in "$common"/cpu.c "$main"/fp8.c "$main"/*_avx2.c "$main"/*_avx512.c "$main"/*_avx512bf16.c \
-        "$here"/sanitize.c; do
+    for source in "$common"/cpu.c "$main"/*.c "$main"/../../test/c/sanitize.c; do
         case $source in
+            *_amx.c | *_neon.c | *_neonbf16.c) continue ;;
             *_avx2.c) set_flags='-mavx2 -mfma -mf16c -mbmi2' ;;
             *_avx512.c) set_flags=$avx512 ;;
             *_avx512bf16.c) set_flags="$avx512 -mavx512vbmi -mavx512bf16" ;;
