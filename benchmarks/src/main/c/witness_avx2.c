@@ -30,8 +30,8 @@ OCTET_EXPORT int64_t octet_benchmarks_fma_avx2(int64_t steps) {
 }
 
 /* The sum of a multiple of 128 bytes at an address that is a multiple of 32. */
-OCTET_EXPORT int64_t octet_benchmarks_read_avx2(const void *from, int64_t bytes) {
-    const char *p = from;
+OCTET_EXPORT int64_t octet_benchmarks_read_avx2(int64_t from, int64_t bytes) {
+    const char *p = (const char *)from;
     __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
     for (int64_t i = 0; i < bytes; i += 128) {
         a = _mm256_add_epi64(a, _mm256_load_si256((const void *)(p + i)));

@@ -31,8 +31,8 @@ OCTET_EXPORT int64_t octet_benchmarks_fma_avx512(int64_t steps) {
 }
 
 /* The sum of a multiple of 256 bytes at an address that is a multiple of 64. */
-OCTET_EXPORT int64_t octet_benchmarks_read_avx512(const void *from, int64_t bytes) {
-    const char *p = from;
+OCTET_EXPORT int64_t octet_benchmarks_read_avx512(int64_t from, int64_t bytes) {
+    const char *p = (const char *)from;
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
     for (int64_t i = 0; i < bytes; i += 256) {
         a = _mm512_add_epi64(a, _mm512_load_si512((const void *)(p + i)));

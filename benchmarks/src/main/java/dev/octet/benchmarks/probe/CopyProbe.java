@@ -9,8 +9,8 @@ import java.lang.foreign.MemorySegment;
  * writes each output byte once. Bytes read and bytes written both count.
  */
 public final class CopyProbe {
-    private static final long BYTES = 256L << 20;
-    private static final long CHUNK = 1L << 20;
+    static final long BYTES = 256L << 20;
+    static final long CHUNK = 1L << 20;
 
     private final CpuPool pool;
     private final MemorySegment source;

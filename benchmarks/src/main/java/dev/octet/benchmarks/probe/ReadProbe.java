@@ -14,9 +14,9 @@ import jdk.incubator.vector.VectorSpecies;
  */
 public final class ReadProbe {
     private static final VectorSpecies<Long> SPECIES = LongVector.SPECIES_PREFERRED;
-    private static final long BYTES = 512L << 20;
+    static final long BYTES = 512L << 20;
     /** What a thread takes at a time: large against the hand-over, small against the buffer. */
-    private static final long CHUNK = 1L << 20;
+    static final long CHUNK = 1L << 20;
 
     private final CpuPool pool;
     private final MemorySegment buffer;

@@ -28,9 +28,9 @@ public final class Witness {
         /** BF16 dot products, in GFLOP/s. */
         DOT("GFLOP/s", 2_000_000),
         /** Reading from memory, in GB/s. */
-        READ("GB/s", 4_000_000),
+        READ("GB/s", 10_000_000),
         /** Copying in memory, read and written, in GB/s. */
-        COPY("GB/s", 4_000_000);
+        COPY("GB/s", 10_000_000);
 
         private final String unit;
         private final long nanos;
@@ -53,7 +53,8 @@ public final class Witness {
 
     /** Some hundred microseconds: short against a burst, long against a call from the interpreter. */
     private static final int STEPS = 1 << 16;
-    private static final long CHUNK = 4L << 20;
+    /** For the same reason twice the probe's. */
+    private static final long READ_CHUNK = 2 * ReadProbe.CHUNK;
     private static final int SPINS_BEFORE_YIELD = 10_000;
     private static final long PAGE = 4096;
 
@@ -152,38 +153,37 @@ public final class Witness {
     private double read() {
         MemorySegment from = source;
         if (from != null) {
-            sink.add(WitnessLoops.read(from.asSlice(next(from), CHUNK)));
+            sink.add(WitnessLoops.read(from.address() + next(ReadProbe.BYTES, READ_CHUNK), READ_CHUNK));
         }
-        return CHUNK;
+        return READ_CHUNK;
     }
 
     private double copy() {
         MemorySegment from = source;
         MemorySegment to = target;
         if (from != null && to != null) {
-            long at = next(from);
-            MemorySegment.copy(from, at, to, at, CHUNK);
+            long at = next(CopyProbe.BYTES, CopyProbe.CHUNK);
+            MemorySegment.copy(from, at, to, at, CopyProbe.CHUNK);
         }
-        return 2.0 * CHUNK;
+        return 2.0 * CopyProbe.CHUNK;
     }
 
     /** Goes on where the burst before stopped, so that what is read was read longest ago. */
-    private long next(MemorySegment buffer) {
-        return next.getAndAdd(CHUNK) % buffer.byteSize();
+    private long next(long bytes, long chunk) {
+        return next.getAndAdd(chunk) % bytes;
     }
 
     private void prepare(Kind kind) {
         if (source == null && (kind == Kind.READ || kind == Kind.COPY)) {
-            source = buffer();
+            source = buffer(ReadProbe.BYTES);
         }
         if (target == null && kind == Kind.COPY) {
-            target = buffer();
+            target = buffer(CopyProbe.BYTES);
         }
     }
 
-    /** Somewhat larger than what nothing is left of, and each of its pages there. */
-    private static MemorySegment buffer() {
-        long bytes = Math.ceilDiv((LastLevelCache.TIMES + 1) * LastLevelCache.bytes(), CHUNK) * CHUNK;
+    /** As large as the probe's, since smaller ones were seen to be faster, and each of its pages there. */
+    private static MemorySegment buffer(long bytes) {
         MemorySegment buffer = Arena.ofAuto().allocate(bytes, 64);
         for (long at = 0; at < bytes; at += PAGE) {
             buffer.set(ValueLayout.JAVA_BYTE, at, (byte) 1);

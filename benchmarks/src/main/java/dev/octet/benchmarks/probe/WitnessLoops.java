@@ -1,11 +1,9 @@
 package dev.octet.benchmarks.probe;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import dev.octet.core.ffi.InstructionSet;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.Optional;
 
@@ -20,7 +18,7 @@ final class WitnessLoops {
     /** Apart, so that the class loads where the library is not there. */
     private static final class Functions {
         static final MethodHandle FMA = function("fma", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG));
-        static final MethodHandle READ = function("read", FunctionDescriptor.of(JAVA_LONG, ADDRESS, JAVA_LONG));
+        static final MethodHandle READ = function("read", FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG));
 
         private static MethodHandle function(String name, FunctionDescriptor descriptor) {
             return DotProbe.LIBRARY.function("octet_benchmarks_" + name + "_" + SET.orElseThrow().suffix(), descriptor);
@@ -44,9 +42,10 @@ final class WitnessLoops {
         }
     }
 
-    static long read(MemorySegment from) {
+    /** Reads memory at an address that is a multiple of 64; bytes are a multiple of 256. */
+    static long read(long address, long bytes) {
         try {
-            return (long) Functions.READ.invokeExact(from, from.byteSize());
+            return (long) Functions.READ.invokeExact(address, bytes);
         } catch (Throwable e) {
             throw new IllegalStateException(e);
         }

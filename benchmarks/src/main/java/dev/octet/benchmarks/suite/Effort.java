@@ -29,9 +29,9 @@ public record Effort(int forks, int warmups, int iterations, TimeValue warmupTim
     private static final int PEER_WARMUPS = 2;
 
     /** Seconds that a JVM takes to start, to make its operands and to end; seen on two cores. */
-    private static final double FORK_SECONDS = 1.5;
+    private static final double FORK_SECONDS = 1.7;
     /** Seconds of what is witnessed beside an iteration. */
-    private static final double WITNESS_SECONDS = 0.01;
+    private static final double WITNESS_SECONDS = 0.013;
     /** Seconds of a process that makes one product, and of one that does nothing; the same. */
     private static final double FIRST_RESULT_SECONDS = 2;
     private static final double NOTHING_SECONDS = 0.1;

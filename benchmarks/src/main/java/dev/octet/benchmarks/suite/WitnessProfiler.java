@@ -25,8 +25,9 @@ import org.openjdk.jmh.results.ScalarResult;
 /**
  * Runs bursts of the probes right before and right after each iteration, in the JVM that measures, and gives their rates
  * as secondary metrics: {@code witness.fma.before}, {@code witness.fma.after} and so on. Beside them stand how many
- * cores the process had during the iteration ({@code witness.cpus}), and how many the hypervisor kept back from all
- * processes ({@code witness.steal}), where the system tells.
+ * cores the process had during the iteration ({@code witness.cpus}) and, where the system tells, how many other
+ * processes of this machine had ({@code witness.others}) and the hypervisor kept back ({@code witness.steal}); both are
+ * in steps of 10 ms.
  *
  * <p>It must be the first of all profilers: JMH starts the first one first and stops it last, so that what others
  * measure, such as bytes allocated, is without the bursts.
@@ -45,8 +46,7 @@ public final class WitnessProfiler implements InternalProfiler {
     private static final double AT_REST = 0.2;
 
     private static final Path STAT = Path.of("/proc/stat");
-    private static final int STEAL = 8;
-    private static final double TICKS_PER_NANO = 100e-9;
+    private static final double NANOS_OF_TICK = 1e7;
 
     private final OperatingSystemMXBean system =
             (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
@@ -57,7 +57,7 @@ public final class WitnessProfiler implements InternalProfiler {
     private long lastNanos;
     private long startNanos;
     private long startCpu;
-    private long startSteal;
+    private Ticks startTicks = Ticks.UNKNOWN;
 
     /** For JMH, which makes it by its name. */
     public WitnessProfiler() {}
@@ -79,7 +79,7 @@ public final class WitnessProfiler implements InternalProfiler {
         }
         results = new LinkedHashMap<>();
         last.forEach((kind, rate) -> add(kind.probe() + BEFORE, rate, kind.unit()));
-        startSteal = steal();
+        startTicks = Ticks.now();
         startCpu = system.getProcessCpuTime();
         startNanos = System.nanoTime();
     }
@@ -88,10 +88,13 @@ public final class WitnessProfiler implements InternalProfiler {
     public Collection<? extends Result<?>> afterIteration(BenchmarkParams benchmark, IterationParams iteration,
             IterationResult result) {
         double nanos = System.nanoTime() - startNanos;
-        add("cpus", (system.getProcessCpuTime() - startCpu) / nanos, "cores");
-        long steal = steal();
-        if (steal >= 0 && startSteal >= 0) {
-            add("steal", (steal - startSteal) / (nanos * TICKS_PER_NANO), "cores");
+        double own = system.getProcessCpuTime() - startCpu;
+        add("cpus", own / nanos, "cores");
+        Ticks ticks = Ticks.now();
+        if (ticks != Ticks.UNKNOWN && startTicks != Ticks.UNKNOWN) {
+            double busy = (ticks.busy - startTicks.busy) * NANOS_OF_TICK;
+            add("others", Math.max(0, busy - own) / nanos, "cores");
+            add("steal", (ticks.steal - startTicks.steal) * NANOS_OF_TICK / nanos, "cores");
         }
         if (witness != null) {
             rest();
@@ -124,12 +127,22 @@ public final class WitnessProfiler implements InternalProfiler {
         }
     }
 
-    /** Ticks of all processors that went to other machines on this host, or -1. */
-    private static long steal() {
-        try (var lines = Files.lines(STAT)) {
-            return Long.parseLong(lines.findFirst().orElseThrow().split(" +")[STEAL]);
-        } catch (IOException | RuntimeException e) {
-            return -1;
+    /** What all processors have done since the machine started: for its processes, and for other machines on the host. */
+    private record Ticks(long busy, long steal) {
+        static final Ticks UNKNOWN = new Ticks(-1, -1);
+
+        /** The columns are user, nice, system, idle, waiting, irq, softirq and steal. */
+        static Ticks now() {
+            try (var lines = Files.lines(STAT)) {
+                String[] columns = lines.findFirst().orElseThrow().split(" +");
+                long busy = 0;
+                for (int i : new int[] {1, 2, 3, 6, 7}) {
+                    busy += Long.parseLong(columns[i]);
+                }
+                return new Ticks(busy, Long.parseLong(columns[8]));
+            } catch (IOException | RuntimeException e) {
+                return UNKNOWN;
+            }
         }
     }
 

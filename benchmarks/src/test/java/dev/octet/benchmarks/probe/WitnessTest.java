@@ -25,7 +25,7 @@ class WitnessTest {
                 s.setAtIndex(ValueLayout.JAVA_LONG, i, 1L << i % 48);
                 sum += 1L << i % 48;
             }
-            assertEquals(sum, WitnessLoops.read(s));
+            assertEquals(sum, WitnessLoops.read(s.address(), s.byteSize()));
         }
     }
 
