@@ -21,7 +21,7 @@ final class SkinnyGemm {
     private static final int BLOCK = 128;
     /** Above them the tiled GEMM is faster, since it decodes B once for all rows. */
     private static final int MAX_M = 8;
-    private static final int MAX_FOLDED_M = 16;
+    private static final int MAX_FOLDED_M = 12;
     /** Below it, with more than {@link #MAX_M} rows, what comes before and after each row of B takes too much. */
     private static final int MIN_FOLDED_K = 4096;
     /** Beyond it, with that many rows, A and its scales take more than half of L2. */

@@ -42,13 +42,18 @@ final class TiledGemm {
     /** One panel of A stays in L2 by itself, and sweeps what was decoded only once: 24 KiB, in L1. */
     private static final int ONE_PANEL_TASK_COLUMNS = 96;
     private static final int ONE_PANEL_DECODED_COLUMNS = 48;
+    /** Of one vector of rows, whose tile has so many: 12 KiB beside the block of A, in L1. */
+    private static final int ONE_VECTOR_DECODED_COLUMNS = 24;
     /** At least so many tasks for each thread, so that a slow one costs little. */
-    private static final int TASKS_PER_THREAD = 6;
+    private static final int TASKS_PER_THREAD = 3;
     /**
      * Blocks of K whose codes are fetched at once. The hardware fetches ahead only along a row: when each block was
      * fetched as it was decoded, 128 bytes of each row, that took 16 % of the whole.
      */
     private static final int FETCHED_BLOCKS = 8;
+    /** Rows of B so short are fetched whole, which makes one stream of a task, where few rows of A leave room in L2. */
+    private static final int WHOLE_ROW_BLOCKS = 16;
+    private static final int WHOLE_ROW_MAX_M = 128;
     /** A multiple of the tiles' columns and of every vector's lanes. */
     private static final int COLUMN_STEP = 48;
     private static final int SLOT_EDGE = 0;
@@ -95,9 +100,8 @@ final class TiledGemm {
         slabs = Math.max(1, Math.ceilDiv(a.blocks(), slabBlocks));
         ranges = slabs == 1 ? 1 : Math.ceilDiv(b.rows, RANGE_FLOATS / padded);
         rangeColumns = roundUp(Math.ceilDiv(b.rows, ranges));
-        boolean onePanel = padded <= GemmPanels.ROWS;
-        decodedColumns = onePanel ? ONE_PANEL_DECODED_COLUMNS : MAX_TASK_COLUMNS;
-        rangeTasks = tasks(rangeColumns, onePanel ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS, threads);
+        decodedColumns = decodedColumns(padded);
+        rangeTasks = tasks(rangeColumns, taskColumns(padded), threads);
         GemmWorkspace work = GemmWorkspace.mine();
         for (int i = 0; i < 2; i++) {
             float[] values = work.packedA[i].array(slabBlocks * BLOCK * padded);
@@ -143,9 +147,9 @@ final class TiledGemm {
         chunkRows = (int) a.rows;
         slabBlocks = a.blocks();
         rangeColumns = roundUp(b.rows);
-        boolean onePanel = GemmPanels.padded(chunkRows) <= GemmPanels.ROWS;
-        decodedColumns = onePanel ? ONE_PANEL_DECODED_COLUMNS : MAX_TASK_COLUMNS;
-        rangeTasks = tasks(rangeColumns, onePanel ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS, 1);
+        int padded = GemmPanels.padded(chunkRows);
+        decodedColumns = decodedColumns(padded);
+        rangeTasks = tasks(rangeColumns, taskColumns(padded), 1);
         if (specialRows[0].length < chunkRows) {
             specialRows[0] = new boolean[chunkRows];
         }
@@ -186,6 +190,16 @@ final class TiledGemm {
     /** One of those tasks. */
     void multiply(int task) {
         task(task);
+    }
+
+    private static int taskColumns(int paddedRows) {
+        return paddedRows <= GemmPanels.ROWS ? ONE_PANEL_TASK_COLUMNS : MAX_TASK_COLUMNS;
+    }
+
+    /** Codes whose lines are one k each come in vectors of 4 L columns, so that 24 would be decoded like 64. */
+    private int decodedColumns(int paddedRows) {
+        return paddedRows <= L && b.kContiguous ? ONE_VECTOR_DECODED_COLUMNS
+                : paddedRows <= GemmPanels.ROWS ? ONE_PANEL_DECODED_COLUMNS : MAX_TASK_COLUMNS;
     }
 
     /** As few tasks as there may be, each thread the same number of them. */
@@ -273,11 +287,12 @@ final class TiledGemm {
         Arrays.fill(scalesB, 0, stored, 0);
         float[] decoded = work.decodedB.array((decodedColumns + 4 * L) * BLOCK);
         int decodedAt = work.decodedB.begin();
+        int fetched = fetchedBlocks();
         boolean special = false;
         for (int block = 0; block < rows.blocks(); block++) {
             long blockOfK = rows.firstBlock() + block;
-            if (b.kContiguous && block % FETCHED_BLOCKS == 0) {
-                special |= fetch(from, columns, blockOfK, Math.min(FETCHED_BLOCKS, rows.blocks() - block));
+            if (b.kContiguous && block % fetched == 0) {
+                special |= fetch(from, columns, blockOfK, Math.min(fetched, rows.blocks() - block));
             }
             special |= fillScales(from, columns, blockOfK, scalesB);
             for (int n = 0; n < columns; n += decodedColumns) {
@@ -311,6 +326,11 @@ final class TiledGemm {
         return infinite;
     }
 
+    private int fetchedBlocks() {
+        boolean whole = slabs == 1 && slabBlocks <= WHOLE_ROW_BLOCKS && chunkRows <= WHOLE_ROW_MAX_M;
+        return whole ? Math.max(1, slabBlocks) : FETCHED_BLOCKS;
+    }
+
     /**
      * Brings the codes of some blocks into L2.
      *
@@ -319,7 +339,9 @@ final class TiledGemm {
     private boolean fetch(long from, int columns, long block, int blocks) {
         long k = block * BLOCK;
         int length = (int) Math.min((long) blocks * BLOCK, b.k - k);
-        return GemmPacking.scan(b, b.address + from * b.rowStride + k, b.rowStride, columns, length);
+        long source = b.address + from * b.rowStride + k;
+        return length == b.rowStride ? GemmPacking.scan(b, source, 0, 1, columns * length)
+                : GemmPacking.scan(b, source, b.rowStride, columns, length);
     }
 
     /** Decodes a part of a block of B to {@code float[column][128]}. */
