@@ -123,8 +123,10 @@ struct run {
     int64_t first; /* column of D */
     int64_t scale_shift;
     int64_t stride; /* between the codes of two columns */
-    const uint8_t *fetched; /* codes that a cache should get during a sweep, or 0 */
-    const uint8_t *next;    /* codes that are to be decoded behind a sweep's tiles, or 0 */
+    const uint8_t *fetched; /* codes that L2 should get during a sweep, or 0 */
+    const uint32_t *ahead; /* the panel that is swept next, or 0 */
+    int64_t ahead_share; /* lines of it that are fetched for each column */
+    const uint8_t *next; /* codes that are to be decoded behind a sweep's tiles, or 0 */
     int64_t next_columns;
     const uint8_t *target; /* where the panel's rows are written after this sweep, or 0 */
     int64_t target_stride;
@@ -140,6 +142,18 @@ INLINE void before_tile(const struct run *x, int64_t column, int64_t count) {
         for (int64_t j = column; j < column + count; j++) {
             __builtin_prefetch(x->fetched + j * x->stride, 0, 2);
             __builtin_prefetch(x->fetched + j * x->stride + 64, 0, 2);
+        }
+    }
+    if (x->next != 0) { /* from L2 to L1 */
+        for (int64_t j = column; j < min64(column + count, x->next_columns); j++) {
+            __builtin_prefetch(x->next + j * x->stride);
+            __builtin_prefetch(x->next + j * x->stride + 64);
+        }
+    }
+    if (x->ahead != 0) { /* from the last-level cache to L2, evenly: the first tile would read all of it at once */
+        const uint32_t *line = x->ahead + column * x->ahead_share * 16;
+        for (int64_t i = 0; i < count * x->ahead_share; i++) {
+            __builtin_prefetch(line + i * 16, 0, 2);
         }
     }
     if (x->target != 0) {
@@ -366,6 +380,18 @@ static void fetch_target(const struct fp8_gemm *g, int64_t row, int64_t from, in
     }
 }
 
+/*
+ * Has the sweep of a panel in a block fetch the panel that comes after it, of the same block or the next one. A panel that is
+ * alone is read in one stream, and is faster without.
+ */
+static void fetch_panel(const uint32_t *packed, int64_t padded, int64_t first, int64_t height, int64_t row, int64_t block,
+                        int64_t blocks, struct run *x) {
+    int64_t then = row + PANEL < height ? row + PANEL : 0;
+    int64_t then_block = block + (then == 0);
+    x->ahead = then_block < blocks && height > PANEL ? packed + (then_block * padded + first + then) * UNITS : 0;
+    x->ahead_share = (min64(PANEL, height - then) * UNITS / 16 + x->columns - 1) / x->columns;
+}
+
 #ifdef TAIL
 /* Finishes the tail. */
 static void finish_tail(const struct fp8_gemm *g, int64_t row, int64_t from, int64_t count, const float *sums,
@@ -406,6 +432,7 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
                     .format = format_of(g->b.format)};
     /* A single panel decodes the next block at once: there the one after it is fetched. */
     int64_t ahead = height <= PANEL && count <= RUN ? 2 : 1;
+    const uint32_t *packed = g->packed;
     int ready = 0;
     for (int64_t b = 0; b < blocks; b++) {
         column_scales(g, from, count, columns, b, scales_b);
@@ -425,7 +452,7 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
             const uint8_t *fetched = codes_at(g, from + n, count, b + ahead);
 #ifdef TAIL
             if (tail > 0) {
-                sweep_tail(tail, (const uint32_t *)g->packed + (b * padded + first + height) * UNITS,
+                sweep_tail(tail, packed + (b * padded + first + height) * UNITS,
                            sums + height * columns + n * tail, g->packed_scales + b * padded + first + height, &x, turned);
             }
 #endif
@@ -433,11 +460,12 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
                 int64_t v = min64(PANEL, height - r) / L;
                 x.fetched = r == 0 ? fetched : 0;
                 x.next = r + PANEL >= height ? next : 0;
+                fetch_panel(packed, padded, first, height, r, b, blocks, &x);
                 x.target = 0;
                 if (b == blocks - 1 && n == 0) {
                     fetch_target(g, first + r, from, count, &x);
                 }
-                sweep(v, (const uint32_t *)g->packed + (b * padded + first + r) * UNITS, sums + r * columns + n * v * L,
+                sweep(v, packed + (b * padded + first + r) * UNITS, sums + r * columns + n * v * L,
                       g->packed_scales + b * padded + first + r, &x);
             }
             after_tile(&x, x.columns, x.next_columns);
