@@ -15,6 +15,7 @@
  *   total (adds the lanes in a fixed order)
  *   V, C               vectors of rows and columns of the largest tile; V * C is a multiple of 3 if V is 4
  *   TAIL               rows of the largest tile with columns in its lanes, at most 8; or not defined
+ *   FETCH_PANELS       if it is faster to have panels of A fetched ahead
  *   OWN_SWEEP          if it has a function sweep of its own, which it declares
  *   RUN                tasks' decoded columns that fit in L1: a multiple of V * C
  *

@@ -14,6 +14,7 @@
 #define V 2
 #define C 6
 #define RUN 48
+#define FETCH_PANELS
 typedef __m256 vec;
 typedef __m256i uvec;
 

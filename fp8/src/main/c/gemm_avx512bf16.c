@@ -10,5 +10,6 @@
 #define C 6
 #define TAIL 8
 #define RUN 96
+#define FETCH_PANELS
 
 #include "gemm.h"

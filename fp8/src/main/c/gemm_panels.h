@@ -380,6 +380,7 @@ static void fetch_target(const struct fp8_gemm *g, int64_t row, int64_t from, in
     }
 }
 
+#ifdef FETCH_PANELS
 /*
  * Has the sweep of a panel in a block fetch the panel that comes after it, of the same block or the next one. A panel that is
  * alone is read in one stream, and is faster without.
@@ -391,6 +392,7 @@ static void fetch_panel(const uint32_t *packed, int64_t padded, int64_t first, i
     x->ahead = then_block < blocks && height > PANEL ? packed + (then_block * padded + first + then) * UNITS : 0;
     x->ahead_share = (min64(PANEL, height - then) * UNITS / 16 + x->columns - 1) / x->columns;
 }
+#endif
 
 #ifdef TAIL
 /* Finishes the tail. */
@@ -460,7 +462,9 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
                 int64_t v = min64(PANEL, height - r) / L;
                 x.fetched = r == 0 ? fetched : 0;
                 x.next = r + PANEL >= height ? next : 0;
+#ifdef FETCH_PANELS
                 fetch_panel(packed, padded, first, height, r, b, blocks, &x);
+#endif
                 x.target = 0;
                 if (b == blocks - 1 && n == 0) {
                     fetch_target(g, first + r, from, count, &x);
