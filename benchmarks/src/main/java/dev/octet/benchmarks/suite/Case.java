@@ -75,6 +75,11 @@ public record Case(String method, Map<String, String> params) {
         return method.startsWith("ProbeBenchmark.") || method.equals("StartupBenchmark.jvm");
     }
 
+    /** Whether this measures the rate of arithmetic on registers, which is always the same but for disturbances. */
+    boolean isPeak() {
+        return method.equals("ProbeBenchmark.fma") || method.equals("ProbeBenchmark.dot");
+    }
+
     /** Whether an operation is so short, and on so little, that memory does not matter to it. */
     boolean isTiny() {
         return method.startsWith("SmallBenchmark.") || method.startsWith("SmallPeerBenchmark.")

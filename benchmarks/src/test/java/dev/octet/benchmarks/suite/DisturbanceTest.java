@@ -107,7 +107,8 @@ class DisturbanceTest {
                 result(FMA, some, Map.of()), result(READ, some, Map.of()));
         for (Case c : List.of(GEMM, PEER, FMA, READ)) {
             assertEquals(new Counted(10, 8, true, 1), one(c, all).counted(), c::toString);
-            assertEquals(1005.5, one(c, all).nanos(), c::toString);
+            // Of 1002 to 1009 the median, or, where it is a peak, the 10th percentile.
+            assertEquals(c.equals(FMA) ? 1002.7 : 1005.5, one(c, all).nanos(), 1e-9, c::toString);
         }
     }
 
