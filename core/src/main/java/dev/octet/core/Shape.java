@@ -67,6 +67,26 @@ public final class Shape {
         return elements;
     }
 
+    /**
+     * {@return whether this is a vector's shape with this extent} Unlike a comparison with another shape it leaves
+     * nothing to the garbage collector.
+     *
+     * @param extent how many elements
+     */
+    public boolean is(long extent) {
+        return dims.length == 1 && dims[0] == extent;
+    }
+
+    /**
+     * {@return whether this is a matrix's shape with these extents}
+     *
+     * @param rows how many rows
+     * @param columns how many columns
+     */
+    public boolean is(long rows, long columns) {
+        return dims.length == 2 && dims[0] == rows && dims[1] == columns;
+    }
+
     /** {@return the extents, outermost first, as a new array} */
     public long[] toArray() {
         return dims.clone();

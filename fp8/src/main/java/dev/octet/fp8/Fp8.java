@@ -8,7 +8,6 @@ import dev.octet.core.Tensor;
 import dev.octet.core.TensorAccess;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.fp8.spi.Fp8Backend;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
@@ -303,7 +302,7 @@ public final class Fp8 {
         requireGemm(a, b);
         requireMatrix("d", d);
         requireOutput("d", d.dtype());
-        requireShape("d", d, Shape.of(a.rows(), b.rows()));
+        requireShape("d", d, a.rows(), b.rows());
         requireDevice("d", d, a.device());
         requireEpilogue(epilogue, a, b);
         TensorAccess.writable("d", d);
@@ -326,7 +325,7 @@ public final class Fp8 {
             throw new IllegalArgumentException(
                     "d has granularity " + d.scaling().granularity() + ", a GEMM writes BLOCK_1X128");
         }
-        requireShape("d.codes", d.codes(), Shape.of(a.rows(), b.rows()));
+        requireShape("d.codes", d.codes(), a.rows(), b.rows());
         requireDevice("d", d.codes(), a.device());
         requireEpilogue(epilogue, a, b);
         requireWritable("d.codes", "d.scales", d);
@@ -378,9 +377,8 @@ public final class Fp8 {
         GroupedArguments.requireOffsets(offsets, a.rows(), "rows of a");
         GroupedArguments.requireGroups("offsets", offsets.length - 1, b);
         GroupedArguments.requireProducts(a, b, d);
-        long[] begins = Arrays.copyOf(offsets, offsets.length - 1);
-        backendFor(a.device()).groupedGemm(a, begins, Arrays.copyOfRange(offsets, 1, offsets.length), List.copyOf(b), d,
-                execution());
+        GroupedArguments.Segments rows = GroupedArguments.Segments.of(offsets);
+        backendFor(a.device()).groupedGemm(a, rows.begins, rows.ends, b, d, execution());
     }
 
     /**
@@ -402,14 +400,8 @@ public final class Fp8 {
         GroupedArguments.requireCounts(counts, a.rows());
         GroupedArguments.requireGroups("counts", counts.length, b);
         GroupedArguments.requireProducts(a, b, d);
-        long place = a.rows() / counts.length;
-        long[] begins = new long[counts.length];
-        long[] ends = new long[counts.length];
-        for (int g = 0; g < counts.length; g++) {
-            begins[g] = g * place;
-            ends[g] = begins[g] + counts[g];
-        }
-        backendFor(a.device()).groupedGemm(a, begins, ends, List.copyOf(b), d, execution());
+        GroupedArguments.Segments rows = GroupedArguments.Segments.of(counts, a.rows() / counts.length);
+        backendFor(a.device()).groupedGemm(a, rows.begins, rows.ends, b, d, execution());
     }
 
     /**
@@ -441,13 +433,15 @@ public final class Fp8 {
     private static void requireEpilogue(Epilogue e, ScaledTensor a, ScaledTensor b) {
         Tensor addend = e.addend();
         if (addend != null) {
-            requireShape("epilogue.addend", addend, Shape.of(a.rows(), b.rows()));
+            requireShape("epilogue.addend", addend, a.rows(), b.rows());
             requireDevice("epilogue.addend", addend, a.device());
             TensorAccess.readable("epilogue.addend", addend);
         }
         Tensor bias = e.bias();
         if (bias != null) {
-            requireShape("epilogue.bias", bias, Shape.of(b.rows()));
+            if (!bias.shape().is(b.rows())) {
+                requireShape("epilogue.bias", bias, Shape.of(b.rows()));
+            }
             requireDevice("epilogue.bias", bias, a.device());
             TensorAccess.readable("epilogue.bias", bias);
         }
@@ -476,6 +470,12 @@ public final class Fp8 {
     static void requireShape(String name, Tensor t, Shape expected) {
         if (!t.shape().equals(expected)) {
             throw new IllegalArgumentException(name + " has shape " + t.shape() + ", it must be " + expected);
+        }
+    }
+
+    static void requireShape(String name, Tensor t, long rows, long columns) {
+        if (!t.shape().is(rows, columns)) {
+            requireShape(name, t, Shape.of(rows, columns));
         }
     }
 

@@ -11,6 +11,43 @@ import org.jspecify.annotations.Nullable;
 final class GroupedArguments {
     private GroupedArguments() {}
 
+    /**
+     * Where groups begin and end. Each thread keeps that of its last call, and one of as many groups, as in the next layer
+     * or decode step, finds it there: backends use it during the call alone.
+     */
+    static final class Segments {
+        private static final ThreadLocal<Segments> MINE = ThreadLocal.withInitial(Segments::new);
+
+        long[] begins = {};
+        long[] ends = {};
+
+        private static Segments mine(int groups) {
+            Segments s = MINE.get();
+            if (s.begins.length != groups) {
+                s.begins = new long[groups];
+                s.ends = new long[groups];
+            }
+            return s;
+        }
+
+        static Segments of(long[] offsets) {
+            Segments s = mine(offsets.length - 1);
+            System.arraycopy(offsets, 0, s.begins, 0, s.begins.length);
+            System.arraycopy(offsets, 1, s.ends, 0, s.ends.length);
+            return s;
+        }
+
+        /** Groups with so many rows each, in places of a fixed size. */
+        static Segments of(long[] counts, long place) {
+            Segments s = mine(counts.length);
+            for (int g = 0; g < counts.length; g++) {
+                s.begins[g] = g * place;
+                s.ends[g] = s.begins[g] + counts[g];
+            }
+            return s;
+        }
+    }
+
     static void requireOffsets(long[] offsets, long extent, String what) {
         if (offsets.length < 2) {
             throw new IllegalArgumentException("offsets has " + offsets.length
@@ -66,7 +103,7 @@ final class GroupedArguments {
         }
         Fp8.requireMatrix("d", d);
         Fp8.requireOutput("d", d.dtype());
-        Fp8.requireShape("d", d, Shape.of(a.rows(), n));
+        Fp8.requireShape("d", d, a.rows(), n);
         Fp8.requireDevice("d", d, a.device());
         TensorAccess.writable("d", d);
     }

@@ -98,7 +98,7 @@ public final class Moe {
             throw new IllegalArgumentException("weight has shape " + weight.shape() + ", hidden " + hidden.shape()
                     + " takes [experts, " + hidden.dim(1) + "]");
         }
-        requireType("out", out, DType.F32, Shape.of(hidden.dim(0), weight.dim(0)));
+        requireType("out", out, DType.F32, hidden.dim(0), weight.dim(0));
         TensorAccess.writable("out", out);
         requireDevice(hidden.device(), "weight", weight);
         requireDevice(hidden.device(), "out", out);
@@ -146,7 +146,7 @@ public final class Moe {
     public void gate(Tensor logits, @Nullable Tensor bias, GateConfig config, GateOptions options, Routing out) {
         requireLogits(logits, config);
         if (bias != null) {
-            requireType("bias", bias, DType.F32, Shape.of(config.experts()));
+            requireType("bias", bias, DType.F32, config.experts());
             requireDevice(logits.device(), "bias", bias);
         }
         options.check(config, logits.dim(0));
@@ -168,7 +168,7 @@ public final class Moe {
      */
     public void replay(Tensor logits, Tensor experts, GateConfig config, Routing out) {
         requireLogits(logits, config);
-        requireType("experts", experts, DType.I32, Shape.of(logits.dim(0), config.topK()));
+        requireType("experts", experts, DType.I32, logits.dim(0), config.topK());
         requireDevice(logits.device(), "experts", experts);
         requireRouting(logits, config, out);
         on(logits.device()).replay(logits, experts, config, out, execution());
@@ -184,10 +184,9 @@ public final class Moe {
     }
 
     private static void requireRouting(Tensor logits, GateConfig config, Routing out) {
-        Shape shape = Shape.of(logits.dim(0), config.topK());
-        requireType("out.experts", out.experts(), DType.I32, shape);
+        requireType("out.experts", out.experts(), DType.I32, logits.dim(0), config.topK());
         TensorAccess.writable("out.experts", out.experts());
-        requireType("out.weights", out.weights(), DType.F32, shape);
+        requireType("out.weights", out.weights(), DType.F32, logits.dim(0), config.topK());
         TensorAccess.writable("out.weights", out.weights());
         requireDevice(logits.device(), "out", out.experts());
     }
@@ -219,8 +218,8 @@ public final class Moe {
      */
     public void expand(TokenPermutation permutation, Tensor tokens, @Nullable Tensor weights, Tensor out) {
         requireFloat("tokens", tokens, 2);
-        requireType("tokens", tokens, tokens.dtype(), Shape.of(permutation.tokens(), tokens.dim(1)));
-        requireType("out", out, tokens.dtype(), Shape.of(permutation.positions(), tokens.dim(1)));
+        requireType("tokens", tokens, tokens.dtype(), permutation.tokens(), tokens.dim(1));
+        requireType("out", out, tokens.dtype(), permutation.positions(), tokens.dim(1));
         TensorAccess.writable("out", out);
         requireDevice(tokens.device(), "out", out);
         requireWeights(permutation, tokens.device(), weights);
@@ -245,9 +244,8 @@ public final class Moe {
             throw new IllegalArgumentException(
                     "out has " + out.scaling() + ", it must have that of tokens, " + tokens.scaling());
         }
-        requireType("tokens.codes", tokens.codes(), tokens.format(),
-                Shape.of(permutation.tokens(), tokens.columns()));
-        requireType("out.codes", out.codes(), tokens.format(), Shape.of(permutation.positions(), tokens.columns()));
+        requireType("tokens.codes", tokens.codes(), tokens.format(), permutation.tokens(), tokens.columns());
+        requireType("out.codes", out.codes(), tokens.format(), permutation.positions(), tokens.columns());
         TensorAccess.writable("out.codes", out.codes());
         TensorAccess.readable("tokens.scales", tokens.scales());
         TensorAccess.writable("out.scales", out.scales());
@@ -269,8 +267,8 @@ public final class Moe {
     public void reduce(TokenPermutation permutation, Tensor rows, @Nullable Tensor weights, Tensor out) {
         requireFloat("rows", rows, 2);
         requireFloat("out", out, 2);
-        requireType("rows", rows, rows.dtype(), Shape.of(permutation.positions(), rows.dim(1)));
-        requireType("out", out, out.dtype(), Shape.of(permutation.tokens(), rows.dim(1)));
+        requireType("rows", rows, rows.dtype(), permutation.positions(), rows.dim(1));
+        requireType("out", out, out.dtype(), permutation.tokens(), rows.dim(1));
         TensorAccess.writable("out", out);
         requireDevice(rows.device(), "out", out);
         requireWeights(permutation, rows.device(), weights);
@@ -291,9 +289,9 @@ public final class Moe {
     public void weightGradients(TokenPermutation permutation, Tensor rows, Tensor gradient, Tensor out) {
         requireFloat("rows", rows, 2);
         requireFloat("gradient", gradient, 2);
-        requireType("rows", rows, rows.dtype(), Shape.of(permutation.positions(), rows.dim(1)));
-        requireType("gradient", gradient, gradient.dtype(), Shape.of(permutation.tokens(), rows.dim(1)));
-        requireType("out", out, DType.F32, Shape.of(permutation.tokens(), permutation.topK()));
+        requireType("rows", rows, rows.dtype(), permutation.positions(), rows.dim(1));
+        requireType("gradient", gradient, gradient.dtype(), permutation.tokens(), rows.dim(1));
+        requireType("out", out, DType.F32, permutation.tokens(), permutation.topK());
         TensorAccess.writable("out", out);
         requireDevice(rows.device(), "gradient", gradient);
         requireDevice(rows.device(), "out", out);
@@ -318,7 +316,7 @@ public final class Moe {
      */
     public void swiglu(Tensor gateUp, @Nullable Tensor weights, ScaledTensor out) {
         requireFloat("gateUp", gateUp, 2);
-        requireType("gateUp", gateUp, DType.F32, gateUp.shape());
+        requireType("gateUp", gateUp, DType.F32, gateUp.dim(0), gateUp.dim(1));
         if (gateUp.dim(1) % 2 != 0 || out.columns() > gateUp.dim(1) / 2) {
             throw new IllegalArgumentException("gateUp has shape " + gateUp.shape()
                     + ", it must have an even number of columns, at least " + 2 * out.columns() + " for out");
@@ -327,14 +325,14 @@ public final class Moe {
             throw new IllegalArgumentException(
                     "out has granularity " + out.scaling().granularity() + ", it must be BLOCK_1X128");
         }
-        requireType("out.codes", out.codes(), DType.F8_E4M3, Shape.of(gateUp.dim(0), out.columns()));
+        requireType("out.codes", out.codes(), DType.F8_E4M3, gateUp.dim(0), out.columns());
         TensorAccess.writable("out.codes", out.codes());
         TensorAccess.writable("out.scales", out.scales());
         requireUnitStride("gateUp", gateUp);
         requireUnitStride("out.codes", out.codes());
         requireDevice(gateUp.device(), "out", out.codes());
         if (weights != null) {
-            requireType("weights", weights, DType.F32, Shape.of(gateUp.dim(0)));
+            requireType("weights", weights, DType.F32, gateUp.dim(0));
             requireDevice(gateUp.device(), "weights", weights);
         }
         on(gateUp.device()).swiglu(gateUp, weights, out, execution());
@@ -348,7 +346,7 @@ public final class Moe {
 
     private static void requireWeights(TokenPermutation permutation, Device device, @Nullable Tensor weights) {
         if (weights != null) {
-            requireType("weights", weights, DType.F32, Shape.of(permutation.tokens(), permutation.topK()));
+            requireType("weights", weights, DType.F32, permutation.tokens(), permutation.topK());
             requireDevice(device, "weights", weights);
         }
     }
@@ -366,12 +364,23 @@ public final class Moe {
         TensorAccess.readable(name, t);
     }
 
-    private static void requireType(String name, Tensor t, DType dtype, Shape shape) {
-        if (t.dtype() != dtype || !t.shape().equals(shape)) {
-            throw new IllegalArgumentException(
-                    name + " is " + t.dtype() + " " + t.shape() + ", it must be " + dtype + " " + shape);
+    private static void requireType(String name, Tensor t, DType dtype, long rows, long columns) {
+        if (t.dtype() != dtype || !t.shape().is(rows, columns)) {
+            throw mistyped(name, t, dtype, Shape.of(rows, columns));
         }
         TensorAccess.readable(name, t);
+    }
+
+    private static void requireType(String name, Tensor t, DType dtype, long extent) {
+        if (t.dtype() != dtype || !t.shape().is(extent)) {
+            throw mistyped(name, t, dtype, Shape.of(extent));
+        }
+        TensorAccess.readable(name, t);
+    }
+
+    private static IllegalArgumentException mistyped(String name, Tensor t, DType dtype, Shape shape) {
+        return new IllegalArgumentException(
+                name + " is " + t.dtype() + " " + t.shape() + ", it must be " + dtype + " " + shape);
     }
 
     private static void requireDevice(Device expected, String name, Tensor t) {

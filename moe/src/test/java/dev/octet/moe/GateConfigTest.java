@@ -64,4 +64,28 @@ class GateConfigTest {
         refused(V3.replace("2.5", "\"2.5\""), "routed_scaling_factor");
         refused("{\"num_local_experts\": 2, \"num_experts_per_tok\": 3}", "num_experts_per_tok is 3");
     }
+
+    private static void refused(String message, int experts, int topK, int groups, int keptGroups, GroupScore score,
+            float scale) {
+        String got = assertThrows(IllegalArgumentException.class, () -> new GateConfig(experts, topK, groups, keptGroups,
+                ScoreFunction.SIGMOID, score, true, scale)).getMessage();
+        assertTrue(got.startsWith(message), got);
+    }
+
+    @Test
+    void numbersThatDoNotFitAreRefused() {
+        refused("experts is 0", 0, 1, 1, 1, GroupScore.MAX, 1);
+        refused("topK is 0", 8, 0, 1, 1, GroupScore.MAX, 1);
+        refused("groups is 0", 8, 2, 0, 1, GroupScore.MAX, 1);
+        refused("keptGroups is -1", 8, 2, 1, -1, GroupScore.MAX, 1);
+        refused("groups is 3, it must divide the 8 experts", 8, 2, 3, 1, GroupScore.MAX, 1);
+        refused("keptGroups is 5, there are 4 groups", 8, 2, 4, 5, GroupScore.MAX, 1);
+        refused("topK is 5, the 2 kept groups have 4 experts", 8, 5, 4, 2, GroupScore.MAX, 1);
+        refused("topK is 9", 8, 9, 1, 1, GroupScore.MAX, 1);
+        refused("groupScore is TOP2_SUM", 8, 2, 8, 4, GroupScore.TOP2_SUM, 1);
+        for (float scale : new float[] {0, -1, Float.NaN, Float.POSITIVE_INFINITY}) {
+            refused("scale is " + scale, 8, 2, 1, 1, GroupScore.MAX, scale);
+        }
+        assertEquals(8, new GateConfig(8, 8, 4, 4, ScoreFunction.SIGMOID, GroupScore.MAX, true, 1).topK());
+    }
 }

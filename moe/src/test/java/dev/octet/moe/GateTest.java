@@ -342,6 +342,47 @@ class GateTest {
         }
     }
 
+    /** An expert in two places counts twice in the sum, and has its weight in both. */
+    @ParameterizedTest
+    @MethodSource(BACKENDS)
+    void replayOfAnExpertTwice(String backend) {
+        GateConfig config = new GateConfig(4, 3, 1, 1, ScoreFunction.SIGMOID, GroupScore.MAX, true, 2.5f);
+        try (Tensor x = GateRun.tensor(new float[] {0, 0, 9, 0}, 1, 4);
+                Tensor experts = Tensor.allocate(DType.I32, Shape.of(1, 3)); Routing out = Routing.allocate(1, 3)) {
+            int[] chosen = {3, 1, 3};
+            for (int i = 0; i < 3; i++) {
+                experts.segment().setAtIndex(ValueLayout.JAVA_INT, i, chosen[i]);
+            }
+            Moe.on(backend).replay(x, experts, config, out);
+            assertArrayEquals(chosen, GateRun.of(out).experts());
+            for (float w : GateRun.of(out).weights()) {
+                assertEquals(2.5 / 3, w, 2.5 * 4 * 0x1p-24);
+            }
+        }
+    }
+
+    /** All experts of all groups, and nothing but padding. */
+    @ParameterizedTest
+    @MethodSource(BACKENDS)
+    void everyExpertAndNoTokenAtAll(String backend) {
+        SplittableRandom random = new SplittableRandom(13);
+        GateConfig config = new GateConfig(24, 24, 4, 4, ScoreFunction.SIGMOID, GroupScore.TOP2_SUM, true, 1);
+        float[] logits = GateRun.gaussian(random, 20 * 24, 1);
+        GateRun run = GateRun.of(backend, logits, null, config);
+        for (int t = 0; t < 20; t++) {
+            assertArrayEquals(IntStream.range(0, 24).toArray(), Arrays.stream(run.experts(t)).sorted().toArray());
+            for (int i = 1; i < 24; i++) {
+                assertTrue(run.weights(t)[i - 1] >= run.weights(t)[i], "the best first");
+            }
+        }
+        Arrays.fill(logits, Float.NaN);
+        BitSet padding = new BitSet();
+        padding.set(0, 20);
+        GateRun none = GateRun.of(Moe.on(backend), logits, null, config, GateOptions.NONE.withPadding(padding));
+        assertTrue(Arrays.stream(none.experts()).allMatch(e -> e == -1));
+        assertArrayEquals(new float[20 * 24], none.weights());
+    }
+
     @ParameterizedTest
     @MethodSource(BACKENDS)
     void replayOfNoExpert(String backend) {

@@ -52,13 +52,6 @@ final class GemmOperand implements AutoCloseable {
     private @Nullable Tensor codes;
     private @Nullable Tensor copy;
 
-    GemmOperand(ScaledTensor x) {
-        set(x, 0, x.rows());
-    }
-
-    /** One that {@link #set} makes an operand, to be used again. */
-    GemmOperand() {}
-
     /** Becomes rows {@code from} to {@code to - 1}, without a view of them; where blocks of scales have rows, a block. */
     void set(ScaledTensor x, long from, long to) {
         rows = to - from;

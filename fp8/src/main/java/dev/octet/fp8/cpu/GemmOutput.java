@@ -32,13 +32,6 @@ final class GemmOutput {
     private float @Nullable [] bias;
     private boolean silu;
 
-    GemmOutput(Tensor d, Epilogue epilogue) {
-        set(d, 0, epilogue);
-    }
-
-    /** One that {@link #set} gives its place, to be used again. */
-    GemmOutput() {}
-
     /** Becomes the rows of D from one on, which is row 0 here and in the epilogue. */
     void set(Tensor d, long firstRow, Epilogue epilogue) {
         bf16 = d.dtype() == DType.BF16;
@@ -49,6 +42,12 @@ final class GemmOutput {
         Tensor b = epilogue.bias();
         bias = b == null ? null : b.toFloatArray();
         silu = epilogue.activation() == Activation.SILU;
+    }
+
+    /** Forgets the epilogue's tensors. */
+    void clear() {
+        addend = null;
+        bias = null;
     }
 
     /**

@@ -36,32 +36,6 @@ final class GroupedGemm {
 
     private GroupedGemm() {}
 
-    /** One group's product, of the tiled or of the skinny kind. */
-    private static final class Product {
-        final GemmOperand a = new GemmOperand();
-        final GemmOperand b = new GemmOperand();
-        final GemmOutput out = new GemmOutput();
-        final TiledGemm tiled = new TiledGemm(a, b, out);
-        final SkinnyGemm skinny = new SkinnyGemm(a, b, out);
-        boolean fewRows;
-
-        boolean isSmall() {
-            return fewRows ? SkinnyGemm.packedFloats(a) <= BATCH_FLOATS : TiledGemm.isOneSlab(a);
-        }
-
-        int packedFloats() {
-            return fewRows ? (int) SkinnyGemm.packedFloats(a) : TiledGemm.packedFloats(a);
-        }
-
-        void multiplyAlone(CpuPool pool) {
-            if (fewRows) {
-                SkinnyGemm.gemm(a, b, out, pool);
-            } else {
-                TiledGemm.gemm(a, b, out, pool);
-            }
-        }
-    }
-
     /**
      * Multiplies rows {@code begins[g]} to {@code ends[g]} of A with B of group g.
      *
@@ -89,17 +63,21 @@ final class GroupedGemm {
             made.add(new Product());
         }
         Product product = made.get(used++);
-        product.a.set(a, from, to);
-        product.b.set(b, 0, b.rows());
-        product.out.set(d, from, Epilogue.NONE);
-        product.fewRows = SkinnyGemm.takes(product.a, product.b);
-        (product.isSmall() ? products : large).add(product);
+        product.set(a, from, to, b, d, Epilogue.NONE);
+        (isSmall(product) ? products : large).add(product);
+    }
+
+    private static boolean isSmall(Product p) {
+        return p.fewRows ? SkinnyGemm.packedFloats(p.a) <= BATCH_FLOATS : TiledGemm.isOneSlab(p.a);
+    }
+
+    private static int packedFloats(Product p) {
+        return p.fewRows ? (int) SkinnyGemm.packedFloats(p.a) : TiledGemm.packedFloats(p.a);
     }
 
     private void clear() {
         for (int i = 0; i < used; i++) {
-            made.get(i).a.close();
-            made.get(i).b.close();
+            made.get(i).clear();
         }
         used = 0;
         products.clear();
@@ -127,9 +105,9 @@ final class GroupedGemm {
             for (int i = 0; i < size; i++) {
                 Product p = products.get(i);
                 if (p.fewRows) {
-                    few += p.packedFloats();
+                    few += packedFloats(p);
                 } else {
-                    many += p.packedFloats();
+                    many += packedFloats(p);
                 }
             }
             long rows = Scratch.get(SLOT_PACKED + which, 4L * few).address();
@@ -145,7 +123,7 @@ final class GroupedGemm {
             int at = 0;
             for (int i = 0; i < size; i++) {
                 Product p = products.get(i);
-                int floats = p.packedFloats();
+                int floats = packedFloats(p);
                 if (p.fewRows) {
                     p.skinny.place(rows, scales, fewAt);
                     rows += 4L * floats;
@@ -204,12 +182,12 @@ final class GroupedGemm {
 
     private void run(CpuPool pool) {
         if (products.size() == 1) {
-            products.getFirst().multiplyAlone(pool);
+            products.getFirst().multiply(pool);
         } else if (!products.isEmpty()) {
             runBatches(pool);
         }
         for (Product p : large) {
-            p.multiplyAlone(pool);
+            p.multiply(pool);
         }
     }
 
@@ -244,7 +222,7 @@ final class GroupedGemm {
     private Batch batch(int from, int which, int taskRows) {
         int to = from;
         for (long floats = 0; to < products.size(); to++) {
-            floats += products.get(to).packedFloats();
+            floats += packedFloats(products.get(to));
             if (to > from && floats > BATCH_FLOATS) {
                 break;
             }

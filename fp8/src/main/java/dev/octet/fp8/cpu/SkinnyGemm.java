@@ -57,6 +57,10 @@ final class SkinnyGemm {
     /** {@code [block][row]}. */
     private float[] scalesA = {};
     private int scalesAt;
+    /** Rows of B of a task, where all of the product is run at once. */
+    private int taskRows;
+    private final CpuPool.Task packing = this::packRow;
+    private final CpuPool.Task multiplying = task -> multiply(task, taskRows);
 
     /** Products of these operands, whatever they are set to; {@link #place} comes before each. */
     SkinnyGemm(GemmOperand a, GemmOperand b, GemmOutput out) {
@@ -104,18 +108,14 @@ final class SkinnyGemm {
                 && a.k < MAX_K;
     }
 
-    static void gemm(GemmOperand a, GemmOperand b, GemmOutput out, CpuPool pool) {
+    /** All of the product that the operands are set to. */
+    void multiply(CpuPool pool) {
         long floats = packedFloats(a);
         float[] scales = GemmWorkspace.mine().scalesA(0, (int) (floats / BLOCK));
-        SkinnyGemm product = new SkinnyGemm(a, b, out);
-        product.place(Scratch.get(SLOT_A, 4 * floats).address(), scales, 0);
-        product.run(pool);
-    }
-
-    private void run(CpuPool pool) {
-        pool.run(padded(), this::packRow);
-        int rows = taskRows(b.rows, pool.threads());
-        pool.run(tasks(rows), t -> multiply(t, rows));
+        place(Scratch.get(SLOT_A, 4 * floats).address(), scales, 0);
+        pool.run(padded(), packing);
+        taskRows = taskRows(b.rows, pool.threads());
+        pool.run(tasks(taskRows), multiplying);
     }
 
     /**

@@ -21,14 +21,12 @@ final class VectorGemm {
         if (d.shape().elements() == 0) {
             return;
         }
-        try (GemmOperand x = new GemmOperand(a); GemmOperand w = new GemmOperand(b)) {
-            GemmOutput out = new GemmOutput(d, epilogue);
-            if (SkinnyGemm.takes(x, w)) {
-                SkinnyGemm.gemm(x, w, out, pool);
-            } else {
-                TiledGemm.gemm(x, w, out, pool);
-            }
+        Product product = Product.mine();
+        try {
+            product.set(a, 0, a.rows(), b, d, epilogue);
+            product.multiply(pool);
         } finally {
+            product.clear();
             Reference.reachabilityFence(a);
             Reference.reachabilityFence(b);
             Reference.reachabilityFence(d);

@@ -83,7 +83,7 @@ public interface Fp8Backend extends Backend {
      * group are neither read nor written. This implementation multiplies the groups one after the other.
      *
      * @param a {@code [rows, K]}
-     * @param begins the first row of each group
+     * @param begins the first row of each group; this array, the next and the list are the backend's until it returns
      * @param ends one past the last row of each; no two groups share a row, and a group may have none
      * @param b for each group {@code [N, K]}
      * @param d {@code [rows, N]} of F32 or BF16

@@ -29,23 +29,35 @@ final class Swiglu {
 
     private static final ThreadLocal<float[][]> ROW = ThreadLocal.withInitial(() -> new float[1][0]);
 
-    private final SwigluKernels kernels;
-    private final ScaledTensor out;
-    private final long gates;
-    private final long rowBytes;
-    private final long halfBytes;
-    private final @Nullable Tensor weights;
-    private final long codes;
-    private final long codesRow;
-    private final long scales;
-    private final long scalesRow;
-    private final long scalesColumn;
-    private final int n;
+    /** Used again by its thread, so that a call leaves nothing to the garbage collector. */
+    private static final ThreadLocal<Swiglu> MINE = ThreadLocal.withInitial(Swiglu::new);
 
-    private Swiglu(SwigluKernels kernels, Tensor gateUp, @Nullable Tensor weights, ScaledTensor out) {
+    private SwigluKernels kernels = ScalarSwigluKernels.KERNELS;
+    private long gates;
+    private long rowBytes;
+    private long halfBytes;
+    /** 0 without weights. */
+    private long weights;
+    private long weightsRow;
+    private long codes;
+    private long codesRow;
+    private long scales;
+    private long scalesRow;
+    private long scalesColumn;
+    private boolean e8m0;
+    private boolean powerOfTwo;
+    private int n;
+    private int rows;
+    /** Rows of a task. */
+    private int share;
+    private final CpuPool.Task task = this::rows;
+
+    private Swiglu() {}
+
+    private void set(SwigluKernels kernels, Tensor gateUp, @Nullable Tensor weights, ScaledTensor out) {
         this.kernels = kernels;
-        this.out = out;
-        this.weights = weights;
+        this.weights = weights == null ? 0 : weights.address();
+        weightsRow = weights == null ? 0 : Float.BYTES * weights.stride(0);
         gates = gateUp.address();
         rowBytes = Float.BYTES * gateUp.stride(0);
         halfBytes = Float.BYTES * (gateUp.dim(1) / 2);
@@ -55,24 +67,29 @@ final class Swiglu {
         scales = out.scales().address();
         scalesRow = width * out.scales().stride(0);
         scalesColumn = width * out.scales().stride(1);
+        e8m0 = out.scales().dtype() == DType.F8_E8M0;
+        powerOfTwo = out.scaling().format().isPowerOfTwo();
         n = Math.toIntExact(out.columns());
+        rows = Math.toIntExact(out.rows());
+        share = rows < MANY_ROWS ? 1 : TASK_ROWS;
     }
 
     static void run(SwigluKernels kernels, Tensor gateUp, @Nullable Tensor weights, ScaledTensor out, CpuPool pool) {
         if (out.rows() == 0 || out.columns() == 0) {
             return;
         }
-        Swiglu all = new Swiglu(kernels, gateUp, weights, out);
-        int rows = Math.toIntExact(out.rows());
-        int share = rows < MANY_ROWS ? 1 : TASK_ROWS;
-        pool.run(Math.ceilDiv(rows, share), task -> {
-            for (int r = task * share, end = Math.min(rows, r + share); r < end; r++) {
-                all.row(r);
-            }
-        });
+        Swiglu mine = MINE.get();
+        mine.set(kernels, gateUp, weights, out);
+        pool.run(Math.ceilDiv(mine.rows, mine.share), mine.task);
         Reference.reachabilityFence(gateUp);
         Reference.reachabilityFence(weights);
         Reference.reachabilityFence(out);
+    }
+
+    private void rows(int index) {
+        for (int r = index * share, end = Math.min(rows, r + share); r < end; r++) {
+            row(r);
+        }
     }
 
     private void row(int r) {
@@ -81,9 +98,7 @@ final class Swiglu {
             mine[0] = new float[n];
         }
         float[] h = mine[0];
-        Tensor w = weights;
-        float weight = w == null ? 1
-                : ALL.get(ValueLayout.JAVA_FLOAT_UNALIGNED, w.address() + Float.BYTES * r * w.stride(0));
+        float weight = weights == 0 ? 1 : ALL.get(ValueLayout.JAVA_FLOAT_UNALIGNED, weights + r * weightsRow);
         long gate = gates + r * rowBytes;
         kernels.activate(gate, gate + halfBytes, weight, h, n);
         for (int c = 0, block = 0; c < n; c += BLOCK, block++) {
@@ -92,7 +107,7 @@ final class Swiglu {
             int max = kernels.maxBits(h, c, count);
             float amax = Float.intBitsToFloat(Math.max(max, LEAST_AMAX));
             float scale = amax / Fp8Codec.E4M3_MAX;
-            if (out.scaling().format().isPowerOfTwo()) {
+            if (powerOfTwo) {
                 scale = Fp8Codec.ceilPowerOfTwo(scale);
             }
             store(r, block, scale);
@@ -106,7 +121,7 @@ final class Swiglu {
 
     private void store(int row, int block, float scale) {
         long at = scales + row * scalesRow + block * scalesColumn;
-        if (out.scales().dtype() == DType.F8_E8M0) {
+        if (e8m0) {
             ALL.set(ValueLayout.JAVA_BYTE, at, Fp8Codec.encodeE8M0(scale));
         } else {
             ALL.set(ValueLayout.JAVA_FLOAT_UNALIGNED, at, scale);
