@@ -2,6 +2,7 @@ package dev.octet.core;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -45,6 +46,9 @@ class ShapeTest {
         assertEquals(Shape.of(2, 3).hashCode(), shape.hashCode());
         assertNotEquals(Shape.of(3, 2), shape);
         assertNotEquals(Shape.of(2, 3, 1), shape);
+        assertTrue(shape.is(2, 3) && Shape.of(5).is(5) && Shape.of(0, 4).is(0, 4));
+        assertFalse(shape.is(3, 2) || shape.is(2, 4) || shape.is(2) || Shape.of(2, 3, 1).is(2, 3));
+        assertFalse(Shape.of(5).is(4) || Shape.of(5).is(5, 1) || Shape.of().is(1));
         assertEquals("[2, 3]", shape.toString());
         assertEquals(2, shape.rank());
         assertThrows(IndexOutOfBoundsException.class, () -> shape.dim(2));

@@ -36,10 +36,16 @@ public record GateOptions(BitSet unavailable, BitSet padding) {
      * {@return the same with other unavailable experts}
      *
      * @param experts their numbers
+     * @throws IllegalArgumentException if one is negative; how many experts there are is checked against the gate
      */
     public GateOptions withUnavailable(int... experts) {
         BitSet set = new BitSet();
-        Arrays.stream(experts).forEach(set::set);
+        for (int e : experts) {
+            if (e < 0) {
+                throw new IllegalArgumentException("experts has " + e + ", numbers of experts are not negative");
+            }
+            set.set(e);
+        }
         return new GateOptions(set, padding);
     }
 

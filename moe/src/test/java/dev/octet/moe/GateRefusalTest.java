@@ -82,6 +82,7 @@ class GateRefusalTest {
             int[] all = IntStream.range(0, 40).toArray();
             refused(() -> moe.gate(x, null, CONFIG, GateOptions.NONE.withUnavailable(all), out), out, "unavailable");
             refused(() -> moe.gate(x, null, CONFIG, GateOptions.NONE.withUnavailable(40), out), out, "expert 40");
+            refused(() -> GateOptions.NONE.withUnavailable(3, -1), out, "experts has -1");
             BitSet padding = new BitSet();
             padding.set(2);
             refused(() -> moe.gate(x, null, CONFIG, GateOptions.NONE.withPadding(padding), out), out, "token 2");

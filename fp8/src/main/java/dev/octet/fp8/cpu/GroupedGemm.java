@@ -131,7 +131,7 @@ final class GroupedGemm {
                     packing[i + 1] = packing[i] + 1;
                     multiplying[i + 1] = multiplying[i] + p.skinny.tasks(taskRows);
                 } else {
-                    p.tiled.place(values, valuesAt + at, scales, at / BLOCK);
+                    p.tiled.place(values, valuesAt + at, scales, at / BLOCK, 1);
                     at += floats;
                     packing[i + 1] = packing[i] + p.tiled.packingTasks();
                     multiplying[i + 1] = multiplying[i] + p.tiled.tasks();

@@ -42,6 +42,8 @@ final class Product {
     void multiply(CpuPool pool) {
         if (fewRows) {
             skinny.multiply(pool);
+        } else if (TiledGemm.isOneSlab(a)) {
+            tiled.multiply(pool);
         } else {
             TiledGemm.gemm(a, b, out, pool);
         }

@@ -88,6 +88,8 @@ final class TiledGemm {
     private long firstColumn;
     private GemmPanels current;
     private GemmPanels next;
+    private final CpuPool.Task packing = this::pack;
+    private final CpuPool.Task multiplying = this::task;
 
     private TiledGemm(GemmOperand a, GemmOperand b, GemmOutput out, int threads) {
         this.a = a;
@@ -136,20 +138,31 @@ final class TiledGemm {
         rangeSumsBegin = 0;
     }
 
+    /** All of a product that {@link #isOneSlab}. */
+    void multiply(CpuPool pool) {
+        GemmWorkspace work = GemmWorkspace.mine();
+        int floats = packedFloats(a);
+        float[] values = work.packedA[0].array(floats);
+        place(values, work.packedA[0].begin(), work.scalesA(0, floats / BLOCK), 0, pool.threads());
+        pool.run(packingTasks(), packing);
+        pool.run(tasks(), multiplying);
+    }
+
     /**
      * Begins a product that {@link #isOneSlab}.
      *
      * @param values where packed A goes, from {@code valuesAt} on {@link #packedFloats} of them
      * @param scales where its scales go, from {@code scalesAt} on one for each 128 of those
+     * @param threads that are to have tasks of this product alone
      */
-    void place(float[] values, int valuesAt, float[] scales, int scalesAt) {
+    void place(float[] values, int valuesAt, float[] scales, int scalesAt, int threads) {
         scaling = GemmScaling.of(a, b);
         chunkRows = (int) a.rows;
         slabBlocks = a.blocks();
         rangeColumns = roundUp(b.rows);
         int padded = GemmPanels.padded(chunkRows);
         decodedColumns = decodedColumns(padded);
-        rangeTasks = tasks(rangeColumns, taskColumns(padded), 1);
+        rangeTasks = tasks(rangeColumns, taskColumns(padded), threads);
         if (specialRows[0].length < chunkRows) {
             specialRows[0] = new boolean[chunkRows];
         }
@@ -226,7 +239,6 @@ final class TiledGemm {
 
     private void run(CpuPool pool) {
         long steps = Math.ceilDiv(a.rows, (long) chunkRows) * ranges * slabs;
-        CpuPool.Task work = this::task;
         placeNext(0);
         pool.run(next.tasks(), next::pack);
         for (long step = 0; step < steps; step++) {
@@ -242,7 +254,7 @@ final class TiledGemm {
             if (!last) {
                 placeNext(step + 1);
             }
-            pool.run(rangeTasks + (last ? 0 : next.tasks()), work);
+            pool.run(rangeTasks + (last ? 0 : next.tasks()), multiplying);
         }
     }
 

@@ -23,6 +23,8 @@ final class Router {
     private static final int FEW = 8;
     /** Elements of a stretch: four rows of it fill a third of L1, so that the other side's may come from L2. */
     private static final int STRETCH = 1024;
+    /** The same where a token is alone: nothing is read twice, and the longer a stream, the better. */
+    private static final int STRETCH_OF_ONE = 8192;
     /** Tokens of a task of many: packed weights serve all of them. */
     private static final int TOKENS = 128;
     /** Experts of a task of many. */
@@ -84,13 +86,14 @@ final class Router {
     private void few(long from) {
         int lanes = kernels.lanes();
         long to = Math.min(experts, from + FEW_EXPERTS);
-        float[] x = mine(0, STRETCH);
+        int stretch = tokens == 1 ? STRETCH_OF_ONE : STRETCH;
+        float[] x = mine(0, stretch);
         float[] sums = mine(2, (int) tokens * FEW_EXPERTS * lanes);
         float[] four = mine(1, ROWS * lanes);
         Arrays.fill(sums, 0, (int) tokens * FEW_EXPERTS * lanes, 0);
         long step = weight.stride(0) * weight.dtype().byteSize();
-        for (long k = 0; k < d; k += STRETCH) {
-            int length = (int) Math.min(STRETCH, d - k);
+        for (long k = 0; k < d; k += stretch) {
+            int length = (int) Math.min(stretch, d - k);
             for (int t = 0; t < tokens; t++) {
                 pack(hidden, t, k, length, length, x, 0);
                 for (long e = from; e < to; e += ROWS) {
