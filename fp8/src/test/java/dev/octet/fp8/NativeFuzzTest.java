@@ -183,6 +183,23 @@ class NativeFuzzTest {
             assertGuarded(y);
         }
 
+        void requantize() {
+            long rows = extent();
+            long columns = extent();
+            List<Placed> memory = new ArrayList<>();
+            ScaledTensor from = scaled(rows, columns, scaling(any(Granularity.values())), new ArrayList<>());
+            ScaledTensor to = scaled(rows, columns, scaling(any(Granularity.values())), memory);
+            fill(from);
+            fillCodes(from.codes(), random.nextBoolean());
+            try (ScaledTensor expected = ScaledTensor.allocate(to.format(), rows, columns, to.scaling())) {
+                scalar.requantize(from, expected);
+                nativeFp8.requantize(from, to);
+                assertSame(expected.codes(), to.codes());
+                assertSame(expected.scales(), to.scales());
+            }
+            memory.forEach(NativeFuzzTest::assertGuarded);
+        }
+
         void cast() {
             long rows = extent();
             long columns = extent();
@@ -297,12 +314,13 @@ class NativeFuzzTest {
             long seed = alone != null ? alone : 20241226L + i;
             try (Arena arena = Arena.ofShared()) {
                 Round round = new Round(seed, arena);
-                switch ((int) (seed % 8)) {
+                switch ((int) (seed % 9)) {
                     case 0, 1 -> round.quantize();
                     case 2 -> round.dequantize();
                     case 3 -> round.cast();
                     case 4, 5 -> round.gemm();
                     case 6 -> round.groups();
+                    case 7 -> round.requantize();
                     default -> round.refusals();
                 }
             } catch (RuntimeException | AssertionError e) {
