@@ -42,7 +42,7 @@ public final class TensorAccess {
             throw new IllegalArgumentException(name + " is read-only, it is to be written");
         }
         for (int d = 0; d < t.shape().rank(); d++) {
-            if (t.stride(d) == 0 && t.dim(d) > 1) {
+            if (t.stride(d) == 0 && t.dim(d) > 1 && t.shape().elements() > 0) {
                 throw new IllegalArgumentException(name + " is " + t + " with stride 0 in dimension " + d
                         + ", its elements must lie in places of their own");
             }

@@ -61,6 +61,8 @@ class TensorAccessTest {
             assertTrue(e.getMessage().contains("stride 0 in dimension 0"), e.getMessage());
             Tensor single = Tensor.view(row.storage(), DType.F32, Shape.of(1, 4), new long[] {0, 1}, 0);
             assertDoesNotThrow(() -> TensorAccess.writable("out", single));
+            Tensor empty = Tensor.view(row.storage(), DType.F32, Shape.of(0, 4), new long[] {1, 0}, 0);
+            assertDoesNotThrow(() -> TensorAccess.writable("out", empty));
         }
     }
 }
