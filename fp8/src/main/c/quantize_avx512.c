@@ -1,5 +1,5 @@
 /*
- * Quantisers with AVX-512, one pass over memory. The recipe is SCALE below and the rounding of dev.octet.fp8.cpu's
+ * Quantisers with AVX-512, one pass over memory. The recipe is scale_of below and the rounding of dev.octet.fp8.cpu's
  * FloatFormat: all bits are those of the other backends. A group of 128 is read, its largest magnitude found, and coded
  * from L1; codes of a large matrix are written past the caches, which saves reading their lines first.
  */
