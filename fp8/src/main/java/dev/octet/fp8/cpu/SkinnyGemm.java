@@ -22,6 +22,9 @@ final class SkinnyGemm {
     /** Above them the tiled GEMM is faster, since it decodes B once for all rows. */
     private static final int MAX_M = 8;
     private static final int MAX_FOLDED_M = 12;
+    /** With few columns tiles end too seldom for C2, and vectors at their ends stay objects for hundreds of calls. */
+    private static final int MAX_FOLDED_M_OF_FEW_COLUMNS = 16;
+    private static final int FEW_COLUMNS = 512;
     /** Below it, with more than {@link #MAX_M} rows, what comes before and after each row of B takes too much. */
     private static final int MIN_FOLDED_K = 4096;
     /** Beyond it, with that many rows, A and its scales take more than half of L2. */
@@ -104,7 +107,8 @@ final class SkinnyGemm {
     static boolean takes(GemmOperand a, GemmOperand b) {
         boolean folds = GemmFoldedRows.AVAILABLE && b.sharesScalesIn128Rows() && a.k >= MIN_FOLDED_K
                 && a.k <= MAX_FOLDED_K;
-        return a.rows <= (folds ? MAX_FOLDED_M : MAX_M) && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0
+        int maxFolded = b.rows < FEW_COLUMNS ? MAX_FOLDED_M_OF_FEW_COLUMNS : MAX_FOLDED_M;
+        return a.rows <= (folds ? maxFolded : MAX_M) && b.kContiguous && b.format == DType.F8_E4M3 && a.k > 0
                 && a.k < MAX_K;
     }
 
