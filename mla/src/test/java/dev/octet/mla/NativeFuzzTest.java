@@ -185,7 +185,7 @@ class NativeFuzzTest {
     void whateverTheOperationsTake() {
         assumeTrue(new NativeBackend().unavailable().isEmpty(), "needs the native library");
         Long only = Long.getLong("octet.test.seed");
-        long rounds = only != null ? only + 1 : Long.getLong("octet.test.rounds", 150);
+        long rounds = only != null ? only + 1 : Long.getLong("octet.test.rounds", 100);
         for (long seed = only != null ? only : 0; seed < rounds; seed++) {
             try (Arena arena = Arena.ofShared()) {
                 Round round = new Round(seed, arena);
