@@ -20,7 +20,7 @@ import java.lang.ref.Reference;
 final class FfmRequantizer {
     private static final long BLOCK = Granularity.BLOCK;
     /** Blocks of a task. */
-    private static final long TASK_BLOCKS = Long.getLong("tb", 2);
+    private static final long TASK_BLOCKS = 2;
     /** From row to row in scratch, in elements: no power of two, so that rows don't meet in the cache. */
     private static final long PITCH = TASK_BLOCKS * BLOCK + 16;
     private static final long STRUCT_BYTES = 128;
