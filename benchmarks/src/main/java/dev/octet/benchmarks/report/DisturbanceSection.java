@@ -24,10 +24,11 @@ final class DisturbanceSection {
         int iterations = all.stream().mapToInt(Counted::all).sum();
         int left = all.stream().mapToInt(c -> c.all() - c.count()).sum();
         int disturbed = all.stream().mapToInt(c -> c.all() - c.undisturbed()).sum();
-        page.paragraph("Others use this machine, too: of " + iterations + " iterations, those of limits and peers "
-                + "included, " + disturbed + " had a witness of computing beside them below 0.9 of its upper level in this "
-                + "run, and " + left + " were left out. The limit of a case by memory is what memory gave beside its own "
-                + "iterations. Disturbed is a case with so few other iterations that all count.");
+        page.paragraph("Others use this machine, too, and LibTorch's threads wait in a loop for a while after their work: of "
+                + iterations + " iterations, those of limits and peers included, " + disturbed + " had a witness of "
+                + "computing beside them below 0.9 of its upper level in this run, and " + left + " were left out. The limit "
+                + "of a case by memory is what memory gave beside its own iterations. Disturbed is a case with so few other "
+                + "iterations that all count.");
         list(page, "Disturbed", measured, Counted::disturbed);
         list(page, "Run again at the end, both runs counted as one", measured,
                 c -> c.runs() > 1 && c.witnessed());
