@@ -20,8 +20,8 @@ import java.util.List;
 final class FfmGemm implements AutoCloseable {
     /** Packed A of a batch, which should stay in the last-level cache. */
     private static final long BATCH_BYTES = 32L << 20;
-    /** Below so many products of elements a second thread costs more than it brings. */
-    private static final long SERIAL_PRODUCTS = 1 << 18;
+    /** Up to so many products of elements, some 4 us, a second thread costs more than it brings: 5 us and more. */
+    private static final long SERIAL_PRODUCTS = 1 << 20;
 
     private final List<AutoCloseable> held = new ArrayList<>();
     private final List<GemmJob> jobs = new ArrayList<>();
