@@ -22,6 +22,8 @@ final class FfmGemm implements AutoCloseable {
     private static final long BATCH_BYTES = 32L << 20;
     /** Up to so many products of elements, some 4 us, a second thread costs more than it brings: 5 us and more. */
     private static final long SERIAL_PRODUCTS = 1 << 20;
+    /** With few rows of A decoding takes longer than products: each counts for so many. */
+    private static final int FEW_ROWS_WEIGHT = 4;
 
     private final List<AutoCloseable> held = new ArrayList<>();
     private final List<GemmJob> jobs = new ArrayList<>();
@@ -47,11 +49,13 @@ final class FfmGemm implements AutoCloseable {
 
     private void add(GemmMatrix x, long from, long to, GemmMatrix w, GemmTarget target) {
         long rows = to - from;
-        products += (double) rows * x.k * w.rows;
+        double all = (double) rows * x.k * w.rows;
         if (GemmJob.hasFewRows(rows, w)) {
+            products += FEW_ROWS_WEIGHT * all;
             jobs.add(new GemmJob(x, w, target, from, rows, true));
             return;
         }
+        products += all;
         long chunk = GemmJob.chunkRows(rows, x.k);
         for (long row = from; row < to; row += chunk) {
             jobs.add(new GemmJob(x, w, target, row, Math.min(chunk, to - row), false));
