@@ -11,7 +11,6 @@ import dev.octet.mla.spi.PagedLatents;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -62,23 +61,10 @@ final class NativeAttention {
     private static final int STATS = 12;
     private static final int NUMBERS = 13;
 
-    /** The groups of a wave; a thread keeps the arrays, so that a call leaves little behind. */
-    private static final class Wave {
-        private static final ThreadLocal<Wave> OF_THREAD = ThreadLocal.withInitial(Wave::new);
-
-        private long[] groups = new long[4 * NUMBERS];
-        /** The first task of each group in each pass, and the number of tasks behind the last. */
-        private int[] attending = new int[5];
-        private int[] joining = new int[5];
-
-        void makeRoom(int count) {
-            if (count == attending.length - 1) {
-                groups = Arrays.copyOf(groups, 2 * groups.length);
-                attending = Arrays.copyOf(attending, 2 * count + 1);
-                joining = Arrays.copyOf(joining, 2 * count + 1);
-            }
-        }
-    }
+    /** The passes over a wave. */
+    private static final int ATTENDING = 0;
+    private static final int JOINING = 1;
+    private static final ThreadLocal<Wave> WAVE = ThreadLocal.withInitial(() -> new Wave(NUMBERS, 2));
 
     private final NativeKernels kernels;
     private final Tensor query;
@@ -101,7 +87,7 @@ final class NativeAttention {
     private final int rowsPerQuery;
     private final long workBytes;
 
-    private final Wave wave = Wave.OF_THREAD.get();
+    private final Wave wave = WAVE.get();
     private int count;
     private long bytes;
     private long call;
@@ -211,7 +197,7 @@ final class NativeAttention {
         int splits = Math.max(1, Math.ceilDiv(end - first, splitKeys));
         long padded = Math.ceilDiv(rows, JOINED_ROWS) * (long) JOINED_ROWS;
         long table = latents == null ? 0 : aligned(4L * Math.ceilDiv(n, latents.pageSize()));
-        long pages = count > 0 && wave.groups[(count - 1) * NUMBERS + SEQUENCE] == sequence ? 0 : table;
+        long pages = count > 0 && wave.numbers[(count - 1) * NUMBERS + SEQUENCE] == sequence ? 0 : table;
         long partials = splits == 1 ? 0 : splits * padded * Math.ceilDiv(valueDims, 64) * 64 * 4;
         long stats = splits == 1 ? 0 : splits * 2 * padded * 4;
         if (count > 0 && bytes + pages + partials + stats > WAVE_BYTES) {
@@ -219,7 +205,7 @@ final class NativeAttention {
             pages = table;
         }
         wave.makeRoom(count);
-        long[] groups = wave.groups;
+        long[] groups = wave.numbers;
         int g = count * NUMBERS;
         long at = bytes;
         groups[g + SEQUENCE] = sequence;
@@ -236,8 +222,8 @@ final class NativeAttention {
         groups[g + PARTIALS] = at + pages;
         groups[g + STATS] = at + pages + partials;
         bytes = at + pages + partials + aligned(stats);
-        wave.attending[count + 1] = wave.attending[count] + splits;
-        wave.joining[count + 1] = wave.joining[count] + (splits == 1 ? 0 : Math.ceilDiv(rows, JOINED_ROWS));
+        wave.add(ATTENDING, count, splits);
+        wave.add(JOINING, count, splits == 1 ? 0 : Math.ceilDiv(rows, JOINED_ROWS));
         count++;
     }
 
@@ -258,39 +244,24 @@ final class NativeAttention {
         call = memory.address();
         putCall(memory);
         for (int g = 0; g < count; g++) {
-            putGroup(memory, aligned(CALL_BYTES) + (long) g * GROUP_BYTES, structs, wave.groups, g * NUMBERS);
+            putGroup(memory, aligned(CALL_BYTES) + (long) g * GROUP_BYTES, structs, wave.numbers, g * NUMBERS);
         }
-        pool.run(wave.attending[count], this::attend);
-        if (wave.joining[count] > 0) {
-            pool.run(wave.joining[count], this::join);
+        pool.run(wave.tasks(ATTENDING, count), this::attend);
+        if (wave.tasks(JOINING, count) > 0) {
+            pool.run(wave.tasks(JOINING, count), this::join);
         }
         count = 0;
         bytes = 0;
     }
 
     private void attend(int task) {
-        int g = groupOf(task, wave.attending);
-        kernels.sums(call, g, task - wave.attending[g], scratch());
+        int g = wave.groupOf(task, ATTENDING, count);
+        kernels.sums(call, g, wave.within(task, ATTENDING, g), scratch());
     }
 
     private void join(int task) {
-        int g = groupOf(task, wave.joining);
-        kernels.results(call, g, task - wave.joining[g], scratch());
-    }
-
-    /** {@return the last group whose first task is not after this one; groups before it may have none} */
-    private int groupOf(int task, int[] firsts) {
-        int low = 0;
-        int high = count - 1;
-        while (low < high) {
-            int middle = (low + high + 1) >>> 1;
-            if (firsts[middle] <= task) {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        return low;
+        int g = wave.groupOf(task, JOINING, count);
+        kernels.results(call, g, wave.within(task, JOINING, g), scratch());
     }
 
     private long scratch() {

@@ -10,7 +10,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
-import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -66,25 +65,11 @@ final class NativeDecode {
     private static final int STATS = 11;
     private static final int NUMBERS = 12;
 
-    /** The units of a wave; a thread keeps the arrays, so that a call leaves little behind. */
-    private static final class Wave {
-        private static final ThreadLocal<Wave> OF_THREAD = ThreadLocal.withInitial(Wave::new);
-
-        private long[] units = new long[4 * NUMBERS];
-        /** The first task of each unit in each pass, and the number of tasks behind the last. */
-        private int[] packing = new int[5];
-        private int[] attending = new int[5];
-        private int[] joining = new int[5];
-
-        void makeRoom(int count) {
-            if (count == packing.length - 1) {
-                units = Arrays.copyOf(units, 2 * units.length);
-                packing = Arrays.copyOf(packing, 2 * count + 1);
-                attending = Arrays.copyOf(attending, 2 * count + 1);
-                joining = Arrays.copyOf(joining, 2 * count + 1);
-            }
-        }
-    }
+    /** The passes over a wave. */
+    private static final int PACKING = 0;
+    private static final int ATTENDING = 1;
+    private static final int JOINING = 2;
+    private static final ThreadLocal<Wave> WAVE = ThreadLocal.withInitial(() -> new Wave(NUMBERS, 3));
 
     private final Tensor query;
     private final PagedLatents keys;
@@ -96,7 +81,7 @@ final class NativeDecode {
     private final int rank;
     private final int dims;
 
-    private final Wave wave = Wave.OF_THREAD.get();
+    private final Wave wave = WAVE.get();
     private int count;
     private long bytes;
     private long call;
@@ -155,7 +140,7 @@ final class NativeDecode {
         int splits = Math.max(1, Math.ceilDiv(end - first, splitKeys));
         long padded = Math.ceilDiv(rows, JOINED_ROWS) * (long) JOINED_ROWS;
         long table = aligned(4L * Math.ceilDiv(n, keys.pageSize()));
-        long pages = count > 0 && wave.units[(count - 1) * NUMBERS + SEQUENCE] == sequence ? 0 : table;
+        long pages = count > 0 && wave.numbers[(count - 1) * NUMBERS + SEQUENCE] == sequence ? 0 : table;
         long packed = aligned(padded * dims * 4);
         long partials = aligned(splits * padded * rank * 4);
         long stats = aligned(splits * 2 * padded * 4);
@@ -164,7 +149,7 @@ final class NativeDecode {
             pages = table;
         }
         wave.makeRoom(count);
-        long[] units = wave.units;
+        long[] units = wave.numbers;
         int u = count * NUMBERS;
         long at = bytes;
         units[u + SEQUENCE] = sequence;
@@ -180,9 +165,9 @@ final class NativeDecode {
         units[u + PARTIALS] = at + pages + packed;
         units[u + STATS] = at + pages + packed + partials;
         bytes = at + pages + packed + partials + stats;
-        wave.packing[count + 1] = wave.packing[count] + Math.ceilDiv(rows, PACKED_ROWS);
-        wave.attending[count + 1] = wave.attending[count] + splits;
-        wave.joining[count + 1] = wave.joining[count] + Math.ceilDiv(rows, JOINED_ROWS);
+        wave.add(PACKING, count, Math.ceilDiv(rows, PACKED_ROWS));
+        wave.add(ATTENDING, count, splits);
+        wave.add(JOINING, count, Math.ceilDiv(rows, JOINED_ROWS));
         count++;
     }
 
@@ -203,45 +188,40 @@ final class NativeDecode {
         call = memory.address();
         putCall(memory, pool.threads());
         for (int u = 0; u < count; u++) {
-            putUnit(memory, aligned(CALL_BYTES) + (long) u * UNIT_BYTES, structs, wave.units, u * NUMBERS);
+            putUnit(memory, aligned(CALL_BYTES) + (long) u * UNIT_BYTES, structs, wave.numbers, u * NUMBERS);
         }
-        pool.run(wave.packing[count], task -> pack(task));
-        pool.run(wave.attending[count], task -> attend(task));
-        pool.run(wave.joining[count], task -> join(task));
+        pool.run(wave.tasks(PACKING, count), task -> pack(task));
+        pool.run(wave.tasks(ATTENDING, count), task -> attend(task));
+        pool.run(wave.tasks(JOINING, count), task -> join(task));
         count = 0;
         bytes = 0;
     }
 
     private void pack(int task) {
-        int u = unitOf(task, wave.packing);
+        int u = wave.groupOf(task, PACKING, count);
         try {
-            PACK.invokeExact(call, (long) u, (long) (task - wave.packing[u]), scratch());
+            PACK.invokeExact(call, (long) u, (long) wave.within(task, PACKING, u), scratch());
         } catch (Throwable e) {
             throw NativeKernels.asUnchecked(e);
         }
     }
 
     private void attend(int task) {
-        int u = unitOf(task, wave.attending);
+        int u = wave.groupOf(task, ATTENDING, count);
         try {
-            ATTEND.invokeExact(call, (long) u, (long) (task - wave.attending[u]), scratch());
+            ATTEND.invokeExact(call, (long) u, (long) wave.within(task, ATTENDING, u), scratch());
         } catch (Throwable e) {
             throw NativeKernels.asUnchecked(e);
         }
     }
 
     private void join(int task) {
-        int u = unitOf(task, wave.joining);
+        int u = wave.groupOf(task, JOINING, count);
         try {
-            JOIN.invokeExact(call, (long) u, (long) (task - wave.joining[u]), scratch());
+            JOIN.invokeExact(call, (long) u, (long) wave.within(task, JOINING, u), scratch());
         } catch (Throwable e) {
             throw NativeKernels.asUnchecked(e);
         }
-    }
-
-    private int unitOf(int task, int[] firsts) {
-        int u = Arrays.binarySearch(firsts, 0, count, task); // each unit has a task
-        return u < 0 ? -u - 2 : u;
     }
 
     private static long scratch() {
