@@ -3,8 +3,8 @@ package dev.octet.mla.ffm;
 import java.util.Arrays;
 
 /**
- * The groups of rows that are worked on at a time: their numbers, and which tasks of each pass are whose. A thread keeps
- * its own, so that a call leaves little behind.
+ * The groups of rows that are worked on at a time: their numbers, and which tasks of each pass are whose. A thread
+ * keeps its own, so that a call leaves little behind.
  */
 final class Wave {
     /** A row of numbers for each group. */
