@@ -92,7 +92,7 @@ public final class Report {
         page.paragraph("## Bars");
         page.paragraph("What Octet means to reach: " + bars.stream().filter(Bar::met).count() + " of " + bars.size()
                 + " met. What limits those that are missed, with the machine code or the times that show it, is in the "
-                + "project's benchmarks/PERFORMANCE.md, \"What limits what misses its bar\".");
+                + "project's benchmarks/docs/bars.md.");
         page.line("");
         page.table("case", "is", "value", "bar", "outcome");
         for (Bar b : bars) {

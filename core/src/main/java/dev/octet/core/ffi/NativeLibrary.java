@@ -52,7 +52,7 @@ public final class NativeLibrary {
     private static final String PATH = "octet.native.path";
     private static final String LEVEL = "octet.native.level";
     private static final String SWITCH = "octet.native";
-    /** A downcall costs 7 ns in this form, and 2 ns as critical, on a Zen 5; see benchmarks/PERFORMANCE.md. */
+    /** A downcall costs 7 ns in this form, and 2 ns as critical, on a Zen 5; see benchmarks/docs/native-gemm.md. */
     private static final Linker.Option[] ORDINARY = {};
     private static final Linker.Option[] CRITICAL = {Linker.Option.critical(false)};
 
