@@ -15,6 +15,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
@@ -213,6 +214,11 @@ class KernelCacheTest {
             bad[at] ^= 4;
             damaged.add(bad);
         }
+        // Machine code of no bytes under its own, right hash.
+        byte[] empty = Arrays.copyOf(good, 40);
+        System.arraycopy(HexFormat.of().parseHex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), 0,
+                empty, 8, 32);
+        damaged.add(empty);
         int before = counting.compiled.get();
         for (byte[] bad : damaged) {
             Files.write(file, bad);

@@ -2,6 +2,7 @@ package dev.octet.moe;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -124,6 +125,51 @@ class TokenPermutationTest {
             r.experts().segment().fill((byte) 0);
             assertArrayEquals(new long[] {1, 1}, p.counts());
             assertArrayEquals(new long[] {0, 1, 2}, p.offsets());
+        }
+    }
+
+    private static void same(TokenPermutation expected, TokenPermutation p) {
+        assertEquals(expected.topK(), p.topK());
+        assertArrayEquals(expected.counts(), p.counts());
+        assertArrayEquals(expected.offsets(), p.offsets());
+        for (int i = 0; i < expected.positions(); i++) {
+            assertEquals(expected.expertAt(i), p.expertAt(i));
+            assertEquals(expected.tokenAt(i), p.tokenAt(i));
+            assertEquals(expected.slotAt(i), p.slotAt(i));
+        }
+        for (int t = 0; t < expected.tokens(); t++) {
+            for (int j = 0; j < expected.topK(); j++) {
+                assertEquals(expected.positionOf(t, j), p.positionOf(t, j));
+            }
+        }
+    }
+
+    @Test
+    void onlyARoutingOfTheSameSizesIsTakenInto() {
+        SplittableRandom random = new SplittableRandom(2);
+        try (Routing r = random(random, 5, 3, 7); Routing again = random(random, 5, 3, 7);
+                Routing tokens = random(random, 4, 3, 7); Routing more = random(random, 6, 3, 7);
+                Routing less = random(random, 5, 2, 7); Routing slots = random(random, 5, 4, 7)) {
+            TokenPermutation p = TokenPermutation.reusable(r, 7);
+            assertTrue(p.fits(again, 7));
+            for (Routing other : new Routing[] {tokens, more, less, slots}) {
+                assertFalse(p.fits(other, 7), other.tokens() + " tokens, " + other.topK() + " slots");
+            }
+            assertFalse(p.fits(again, 6));
+            assertFalse(p.fits(again, 8));
+            p.refill(again);
+            same(TokenPermutation.of(again, 7, 1), p);
+        }
+    }
+
+    /** One thread, as a layer of other sizes follows: what it keeps serves only what it fits. */
+    @Test
+    void whatAThreadKeepsFollowsTheRouting() {
+        SplittableRandom random = new SplittableRandom(3);
+        for (int[] sizes : new int[][] {{6, 2, 5}, {6, 4, 5}, {6, 3, 5}, {3, 4, 5}, {6, 2, 9}, {6, 2, 9}, {6, 1, 9}}) {
+            try (Routing r = random(random, sizes[0], sizes[1], sizes[2])) {
+                same(TokenPermutation.of(r, sizes[2], 1), ActiveExperts.mine().permutation(r, sizes[2]));
+            }
         }
     }
 

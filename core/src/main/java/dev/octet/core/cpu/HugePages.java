@@ -37,6 +37,16 @@ public final class HugePages {
         }
     }
 
+    /** {@return where the first large page begins that lies in memory from an address on} */
+    static long begin(long address) {
+        return Math.ceilDiv(address, PAGE) * PAGE;
+    }
+
+    /** {@return the bytes of all large pages that lie within memory; none if the result is not positive} */
+    static long bytes(long address, long size) {
+        return Math.floorDiv(address + size - begin(address), PAGE) * PAGE;
+    }
+
     /**
      * Asks for large pages. Contents stay as they are, and nothing happens if the system has none or refuses.
      *
@@ -44,8 +54,8 @@ public final class HugePages {
      */
     public static void advise(MemorySegment memory) {
         MethodHandle madvise = MADVISE;
-        long begin = Math.ceilDiv(memory.address(), PAGE) * PAGE;
-        long bytes = (memory.address() + memory.byteSize() - begin) / PAGE * PAGE;
+        long begin = begin(memory.address());
+        long bytes = bytes(memory.address(), memory.byteSize());
         if (madvise == null || bytes <= 0) {
             return;
         }
