@@ -16,6 +16,7 @@ module dev.octet.moe {
     uses dev.octet.moe.spi.MoeBackend;
 
     provides dev.octet.moe.spi.MoeBackend with
+            dev.octet.moe.ffm.NativeBackend,
             dev.octet.moe.cpu.VectorBackend,
             dev.octet.moe.cpu.ScalarBackend,
             dev.octet.moe.reference.ReferenceBackend;

@@ -60,13 +60,11 @@ public final class ExpertMlp {
     /**
      * {@return the same on one backend}
      *
-     * @param backend its name: {@code cpu}, {@code scalar} or {@code reference}; or {@code native}, which has the
-     *     products and quantises, all else being done by {@code cpu}
+     * @param backend its name: {@code native}, {@code cpu}, {@code scalar} or {@code reference}
      * @throws IllegalArgumentException if there is no such backend or it can't run here; the message has the reason
      */
     public ExpertMlp on(String backend) {
-        return new ExpertMlp(weights, place, Fp8.on(backend),
-                Moe.on(backend.equals("native") ? "cpu" : backend));
+        return new ExpertMlp(weights, place, Fp8.on(backend), Moe.on(backend));
     }
 
     /**

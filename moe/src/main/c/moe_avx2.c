@@ -1,0 +1,4 @@
+#define LEVEL(name) octet_moe_##name##_avx2
+#define LANES_FILE "lanes_avx2.h"
+
+#include "kernels.h"
