@@ -43,6 +43,7 @@ public record Limits(double flops, double read, double copied, String peak) {
      * @param threads for how many threads
      * @param backend whose arithmetic counts: BF16 dot products for {@code native} where they were measured, else
      *     FP32 multiply-adds
+     * @return the limits of the whole run
      */
     public static Limits of(Map<Case, Measurement> all, int threads, String backend) {
         double fma = FmaProbe.flops(threads) / nanos(all, "fma", threads);
@@ -58,6 +59,7 @@ public record Limits(double flops, double read, double copied, String peak) {
      *
      * @param all what was measured
      * @param threads for how many threads
+     * @return the limits of the whole run
      */
     public static Limits ofAttention(Map<Case, Measurement> all, int threads) {
         return of(all, threads, "cpu");
@@ -70,6 +72,7 @@ public record Limits(double flops, double read, double copied, String peak) {
      *
      * @param all what was measured
      * @param c a case of Octet
+     * @return the limits beside that case
      */
     public static Limits of(Map<Case, Measurement> all, Case c) {
         Limits run = c.method().startsWith("MlaBenchmark.") ? ofAttention(all, c.threads())
