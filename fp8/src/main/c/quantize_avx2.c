@@ -1,0 +1,4 @@
+/* Quantisers with AVX2 and F16C. */
+#include "lanes_avx2.h"
+
+#include "quantize.h"
