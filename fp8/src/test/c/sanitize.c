@@ -36,13 +36,29 @@ DECLARE(avx512bf16)
 DECLARE(neon)
 DECLARE(neonbf16)
 #endif
+
+struct converters {
+    const char *name;
+    void (*quantize)(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t);
+    void (*amax)(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, uint32_t *);
+    void (*scale)(const struct fp8_quantize *, int64_t);
+    void (*encode)(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, int64_t);
+    void (*dequantize)(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);
+    void (*cast)(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);
+};
+
+#define DECLARE_CONVERTERS(s)                                                                                          \
+    void octet_fp8_quantize_##s(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t);                      \
+    void octet_fp8_amax_##s(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, uint32_t *);              \
+    void octet_fp8_scale_##s(const struct fp8_quantize *, int64_t);                                                    \
+    void octet_fp8_encode_##s(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, int64_t);               \
+    void octet_fp8_dequantize_##s(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);                     \
+    void octet_fp8_cast_##s(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);                           \
+    static const struct converters C_##s = {#s, octet_fp8_quantize_##s, octet_fp8_amax_##s, octet_fp8_scale_##s,       \
+                                            octet_fp8_encode_##s, octet_fp8_dequantize_##s, octet_fp8_cast_##s};
 #if defined(__x86_64__)
-void octet_fp8_quantize_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t);
-void octet_fp8_amax_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, uint32_t *);
-void octet_fp8_scale_avx512(const struct fp8_quantize *, int64_t);
-void octet_fp8_encode_avx512(const struct fp8_quantize *, int64_t, int64_t, int64_t, int64_t, int64_t);
-void octet_fp8_dequantize_avx512(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);
-void octet_fp8_cast_avx512(const struct fp8_convert *, int64_t, int64_t, int64_t, int64_t);
+DECLARE_CONVERTERS(avx2)
+DECLARE_CONVERTERS(avx512)
 #endif
 
 static uint64_t state;
@@ -202,7 +218,7 @@ static int64_t groups(int64_t n, int64_t group) {
 }
 
 /* Codes to FP32 and BF16 and F16, and whatever those are back to codes. */
-static void one_convert(void) {
+static void one_convert(const struct converters *f) {
     struct fp8_convert c = {0};
     int64_t rows = size(), columns = size() + 128 * below(3);
     static const int64_t GROUPS[][2] = {{1, 128}, {128, 1}, {128, 128}, {1, FP8_ALL}, {FP8_ALL, FP8_ALL}};
@@ -231,9 +247,9 @@ static void one_convert(void) {
         c.codes[i] = (uint8_t)next();
     }
     int64_t half = columns / 256 * 128; /* in two parts */
-    octet_fp8_dequantize_avx512(&c, 0, rows, half, columns - half);
+    f->dequantize(&c, 0, rows, half, columns - half);
     if (half > 0) {
-        octet_fp8_dequantize_avx512(&c, 0, rows, 0, half);
+        f->dequantize(&c, 0, rows, 0, half);
     }
     for (int64_t i = 0; i < rows && c.type == FP8_F32; i++) {
         for (int64_t j = 0; j < columns; j++) {
@@ -244,19 +260,19 @@ static void one_convert(void) {
             memcpy(&actual, (char *)c.floats + (i * c.float_row + j) * 4, 4);
             int special = (code & 0x7F) >= (c.format == FP8_E4M3 ? 0x7F : 0x7C);
             if (!special && fp8_bits_of(expected) != fp8_bits_of(actual) && !(expected != expected && actual != actual)) {
-                printf("dequantised [%ld, %ld] is %g, not %g\n", (long)i, (long)j, actual, expected);
+                printf("%s: dequantised [%ld, %ld] is %g, not %g\n", f->name, (long)i, (long)j, actual, expected);
                 exit(1);
             }
         }
     }
     c.saturate = below(2);
-    octet_fp8_cast_avx512(&c, 0, rows, 0, columns);
+    f->cast(&c, 0, rows, 0, columns);
     free(c.codes);
     free(floats);
     free(s);
 }
 
-static void one_quantize(void) {
+static void one_quantize(const struct converters *f) {
     struct fp8_quantize q = {0};
     q.rows = size();
     q.columns = size() + 128 * below(3);
@@ -299,17 +315,17 @@ static void one_quantize(void) {
         for (int64_t r = 0; r < q.rows; r += step) {
             int64_t n = q.rows - r < step ? q.rows - r : step;
             if (q.group_rows != FP8_ALL) {
-                octet_fp8_quantize_avx512(&q, r, n, 0, blocks);
+                f->quantize(&q, r, n, 0, blocks);
             } else if (pass == 0) {
                 uint32_t m;
-                octet_fp8_amax_avx512(&q, r, n, 0, blocks, &m);
+                f->amax(&q, r, n, 0, blocks, &m);
                 max = m > max ? m : max;
             } else {
-                octet_fp8_encode_avx512(&q, r, n, 0, blocks, max);
+                f->encode(&q, r, n, 0, blocks, max);
             }
         }
         if (q.group_rows == FP8_ALL && pass == 0) {
-            octet_fp8_scale_avx512(&q, max);
+            f->scale(&q, max);
         }
     }
     free(memory);
@@ -328,11 +344,13 @@ int main(int argc, char **argv) {
 #if defined(__x86_64__)
         if (levels & OCTET_AVX2) {
             one_gemm(&K_avx2);
+            one_quantize(&C_avx2);
+            one_convert(&C_avx2);
         }
         if (levels & OCTET_AVX512) {
             one_gemm(&K_avx512);
-            one_quantize();
-            one_convert();
+            one_quantize(&C_avx512);
+            one_convert(&C_avx512);
         }
         if (levels & OCTET_AVX512_BF16) {
             one_gemm(&K_avx512bf16);

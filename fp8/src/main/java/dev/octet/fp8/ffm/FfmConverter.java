@@ -4,7 +4,6 @@ import dev.octet.core.DType;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.Scratch;
-import dev.octet.core.ffi.InstructionSet;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.Overflow;
 import dev.octet.fp8.ScaleFormat;
@@ -16,16 +15,16 @@ import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 
 /**
- * Dequantisation and casts in native code, with AVX-512: matrices whose rows, or whose columns, are contiguous, and
- * casts of tensors of any rank that are dense. Not to be touched without AVX-512.
+ * Dequantisation and casts in native code, with AVX2 or AVX-512: matrices whose rows, or whose columns, are contiguous,
+ * and casts of tensors of any rank that are dense. Not to be touched without {@link Fp8Library#hasConverters}.
  */
 final class FfmConverter {
     /** The size of {@code struct fp8_convert}, in whole cache lines. */
     private static final int STRUCT_BYTES = 128;
     private static final MemorySegment ONE = Arena.global().allocateFrom(ValueLayout.JAVA_FLOAT, 1f);
     private static final long ALL_ROWS = Granularity.TENSOR.blockRows();
-    private static final MethodHandle DEQUANTIZE = Fp8Library.procedureFor(InstructionSet.AVX512, "dequantize", 5);
-    private static final MethodHandle CAST = Fp8Library.procedureFor(InstructionSet.AVX512, "cast", 5);
+    private static final MethodHandle DEQUANTIZE = Fp8Library.converter("dequantize", 5);
+    private static final MethodHandle CAST = Fp8Library.converter("cast", 5);
 
     private FfmConverter() {}
 

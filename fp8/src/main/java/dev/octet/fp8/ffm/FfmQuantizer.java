@@ -6,7 +6,6 @@ import dev.octet.core.DType;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
 import dev.octet.core.cpu.Scratch;
-import dev.octet.core.ffi.InstructionSet;
 import dev.octet.fp8.Granularity;
 import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
@@ -15,8 +14,8 @@ import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 
 /**
- * The quantisers in native code, with AVX-512: matrices whose rows, or whose columns, are contiguous. Not to be touched
- * without AVX-512.
+ * The quantisers in native code, with AVX2 or AVX-512: matrices whose rows, or whose columns, are contiguous. Not to be
+ * touched without {@link Fp8Library#hasConverters}.
  */
 final class FfmQuantizer {
     /** The size of {@code struct fp8_quantize}. */
@@ -26,10 +25,10 @@ final class FfmQuantizer {
     /** Rows whose scales, which lie column by column, share a cache line: two threads should not write to one. */
     private static final int SCALES_OF_LINE = 16;
     private static final ValueLayout.OfInt I32 = ValueLayout.JAVA_INT_UNALIGNED;
-    private static final MethodHandle QUANTIZE = Fp8Library.procedureFor(InstructionSet.AVX512, "quantize", 5);
-    private static final MethodHandle AMAX = Fp8Library.procedureFor(InstructionSet.AVX512, "amax", 6);
-    private static final MethodHandle SCALE = Fp8Library.procedureFor(InstructionSet.AVX512, "scale", 2);
-    private static final MethodHandle ENCODE = Fp8Library.procedureFor(InstructionSet.AVX512, "encode", 6);
+    private static final MethodHandle QUANTIZE = Fp8Library.converter("quantize", 5);
+    private static final MethodHandle AMAX = Fp8Library.converter("amax", 6);
+    private static final MethodHandle SCALE = Fp8Library.converter("scale", 2);
+    private static final MethodHandle ENCODE = Fp8Library.converter("encode", 6);
 
     private FfmQuantizer() {}
 

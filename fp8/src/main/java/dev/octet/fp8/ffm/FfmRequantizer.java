@@ -15,7 +15,7 @@ import java.lang.ref.Reference;
 /**
  * Requantisation in native code, as that from 1x128 to 128x1 between a forward pass and its weight gradient: 128 rows and
  * some blocks at a time, which become FP32 in the second-level cache and codes from there. Not to be touched without
- * AVX-512.
+ * {@link Fp8Library#hasConverters}.
  */
 final class FfmRequantizer {
     private static final long BLOCK = Granularity.BLOCK;

@@ -9,6 +9,7 @@ import java.lang.foreign.MemoryLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -21,7 +22,8 @@ final class Fp8Library {
     private static final List<InstructionSet> COMPILED = List.of(InstructionSet.AVX2, InstructionSet.AVX512,
             InstructionSet.AVX512_BF16, InstructionSet.NEON, InstructionSet.NEON_BF16);
     private static final @Nullable InstructionSet LEVEL = level(LIBRARY);
-    private static final boolean AVX512 = LIBRARY.supported().contains(InstructionSet.AVX512);
+    private static final @Nullable InstructionSet CONVERTERS =
+            LIBRARY.best(InstructionSet.AVX2, InstructionSet.AVX512).orElse(null);
 
     private Fp8Library() {}
 
@@ -33,8 +35,8 @@ final class Fp8Library {
         return library.best(COMPILED.toArray(InstructionSet[]::new)).orElse(null);
     }
 
-    /** {@return whether the kernels are known to be faster than those on the Vector API, by measurement} */
-    static boolean isFaster() {
+    /** {@return whether the GEMM is known to be faster than that on the Vector API, by measurement} */
+    static boolean hasFasterGemm() {
         InstructionSet level = LEVEL;
         return level == InstructionSet.AVX512 || level == InstructionSet.AVX512_BF16 || level == InstructionSet.AMX;
     }
@@ -62,13 +64,14 @@ final class Fp8Library {
         return LIBRARY.function(symbol(name), FunctionDescriptor.ofVoid(longs(longs)));
     }
 
-    /** {@return whether kernels for AVX-512 can be used here, whatever else can} */
-    static boolean hasAvx512() {
-        return AVX512;
+    /** {@return whether there are quantisers and casts for this processor; all of them are faster, by measurement} */
+    static boolean hasConverters() {
+        return CONVERTERS != null;
     }
 
-    /** {@return a function that one set's kernels have for all levels above too} */
-    static MethodHandle procedureFor(InstructionSet set, String name, int longs) {
+    /** {@return a quantiser's or cast's function, which gets so many longs and returns nothing} */
+    static MethodHandle converter(String name, int longs) {
+        InstructionSet set = Objects.requireNonNull(CONVERTERS);
         return LIBRARY.function("octet_fp8_" + name + "_" + set.suffix(), FunctionDescriptor.ofVoid(longs(longs)));
     }
 

@@ -27,9 +27,16 @@ public final class NativeBackend implements Fp8Backend {
     private static final int BELOW_CPU = 90;
 
     private final Fp8Backend other = CpuConfig.vectorBits() == 0 ? new ScalarBackend() : new VectorBackend();
+    private final boolean hasGemm;
 
     /** For the service loader. */
-    public NativeBackend() {}
+    public NativeBackend() {
+        this(true);
+    }
+
+    private NativeBackend(boolean hasGemm) {
+        this.hasGemm = hasGemm;
+    }
 
     @Override
     public String name() {
@@ -41,13 +48,16 @@ public final class NativeBackend implements Fp8Backend {
         return Device.Kind.CPU;
     }
 
-    /**
-     * Above the Vector API's where it is faster. With AVX2 alone few rows take two and a half times as long; on Arm it was
-     * never measured.
-     */
+    /** Above the Vector API's where any of it is faster; on Arm it was never measured. */
     @Override
     public int priority() {
-        return Fp8Library.isFaster() ? ABOVE_CPU : BELOW_CPU;
+        return Fp8Library.hasFasterGemm() || Fp8Library.hasConverters() ? ABOVE_CPU : BELOW_CPU;
+    }
+
+    /** Without the GEMM where that is slower: with AVX2 alone few rows take two and a half times as long. */
+    @Override
+    public Backend byDefault() {
+        return Fp8Library.hasFasterGemm() || !Fp8Library.hasConverters() ? this : new NativeBackend(false);
     }
 
     @Override
@@ -63,18 +73,15 @@ public final class NativeBackend implements Fp8Backend {
     @Override
     public Backend doing(String operation) {
         return switch (operation) {
-            case "fp8.cast", "fp8.quantize", "fp8.dequantize", "fp8.requantize" -> hasConverters() ? this : other;
-            default -> this;
+            case "fp8.cast", "fp8.quantize", "fp8.dequantize", "fp8.requantize" ->
+                    Fp8Library.hasConverters() ? this : other;
+            default -> hasGemm ? this : other;
         };
-    }
-
-    private static boolean hasConverters() {
-        return Fp8Library.hasAvx512();
     }
 
     @Override
     public void cast(Tensor source, Tensor target, Overflow overflow, Execution execution) {
-        if (hasConverters() && FfmConverter.takes(source, target)) {
+        if (Fp8Library.hasConverters() && FfmConverter.takes(source, target)) {
             FfmConverter.cast(source, target, overflow, execution.pool());
         } else {
             other.cast(source, target, overflow, execution);
@@ -83,7 +90,7 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void quantize(Tensor source, ScaledTensor target, Execution execution) {
-        if (hasConverters() && FfmQuantizer.takes(source, target)) {
+        if (Fp8Library.hasConverters() && FfmQuantizer.takes(source, target)) {
             FfmQuantizer.quantize(source, target, execution.pool());
         } else {
             other.quantize(source, target, execution);
@@ -92,7 +99,7 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void dequantize(ScaledTensor source, Tensor target, Execution execution) {
-        if (hasConverters() && FfmConverter.takes(source, target)) {
+        if (Fp8Library.hasConverters() && FfmConverter.takes(source, target)) {
             FfmConverter.dequantize(source, target, execution.pool());
         } else {
             other.dequantize(source, target, execution);
@@ -101,7 +108,7 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void requantize(ScaledTensor source, ScaledTensor target, Execution execution) {
-        if (hasConverters() && FfmRequantizer.takes(source, target)) {
+        if (Fp8Library.hasConverters() && FfmRequantizer.takes(source, target)) {
             FfmRequantizer.requantize(source, target, execution.pool());
         } else {
             other.requantize(source, target, execution);
@@ -110,7 +117,7 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue, Execution execution) {
-        if (a.columns() > MAX_K) {
+        if (!hasGemm || a.columns() > MAX_K) {
             other.gemm(a, b, d, epilogue, execution);
             return;
         }
@@ -131,7 +138,7 @@ public final class NativeBackend implements Fp8Backend {
     @Override
     public void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
             Execution execution) {
-        if (a.columns() > MAX_K) {
+        if (!hasGemm || a.columns() > MAX_K) {
             other.groupedGemm(a, begins, ends, b, d, execution);
             return;
         }

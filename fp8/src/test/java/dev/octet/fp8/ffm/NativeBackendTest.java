@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.octet.core.BFloat16;
 import dev.octet.core.DType;
+import dev.octet.core.Execution;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.fp8.Epilogue;
@@ -42,6 +43,26 @@ class NativeBackendTest {
         assertTrue(new NativeBackend().unavailable().orElse("").contains("octet.native=false"));
         assertTrue(assertThrows(IllegalArgumentException.class, () -> Fp8.on("native")).getMessage()
                 .contains("octet.native=false"));
+    }
+
+    /** With AVX2 alone the GEMM is the Vector API's, unless somebody asks by name for this one's. */
+    @Test
+    void byDefaultEachOperationIsDoneByWhoIsFaster() {
+        assumeNative();
+        NativeBackend named = new NativeBackend();
+        NativeBackend taken = (NativeBackend) named.byDefault();
+        String expected = named.description().startsWith("avx2,") ? "cpu" : "native";
+        assertEquals(expected, taken.doing("fp8.gemm").name());
+        assertEquals("native", taken.doing("fp8.quantize").name());
+        assertEquals("native", named.doing("fp8.gemm").name());
+        Fp8 fp8 = Fp8.on("cpu");
+        try (Tensor x = random(DType.F32, 20, 300);
+                ScaledTensor a = fp8.quantize(x, DType.F8_E4M3, Scaling.ACTIVATION);
+                ScaledTensor b = fp8.quantize(x, DType.F8_E4M3, Scaling.WEIGHT);
+                Tensor d = Tensor.allocate(DType.F32, Shape.of(20, 20))) {
+            taken.gemm(a, b, d, Epilogue.NONE, Execution.shared());
+            assertArrayEquals(product(Fp8.on(expected), x, b), d.toFloatArray());
+        }
     }
 
     @ParameterizedTest
