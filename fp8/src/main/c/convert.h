@@ -5,8 +5,6 @@
  * BYTES elements at a time. What is written is up to four times what is read: of a large matrix it goes past the
  * caches, which saves reading its lines first.
  */
-#include <string.h>
-
 #include "round.h"
 
 
@@ -103,8 +101,7 @@ INLINE void decode_part(const uint8_t *codes, const float *scales, const float *
         int64_t m = fp8_least(STEP, n - i);
         uint8_t copy[STEP];
         if (m < STEP) {
-            memset(copy, 0, sizeof copy);
-            memcpy(copy, from, (size_t)m);
+            copy_padded((char *)copy, sizeof copy, from, m);
             from = copy;
         }
         if (slow || has_nan(from, format)) {
@@ -252,9 +249,9 @@ INLINE void encode(const struct fp8_convert *c, int64_t row, int64_t rows, int64
             if (n == STEP) {
                 store(codes + j, encode_step(x + j * size, type, format, &r, clamp), (int)c->past_cache);
             } else {
-                char copy[4 * STEP] = {0};
-                memcpy(copy, x + j * size, (size_t)(n * size));
+                char copy[4 * STEP];
                 uint8_t out[STEP];
+                copy_padded(copy, sizeof copy, x + j * size, n * size);
                 i_store(out, encode_step(copy, type, format, &r, clamp));
                 memcpy(codes + j, out, (size_t)n);
             }

@@ -4,8 +4,6 @@
  * its largest magnitude found, and it is coded from L1; codes of a large matrix are written past the caches, which saves
  * reading their lines first.
  */
-#include <string.h>
-
 #include "round.h"
 
 /* A function for each type of elements, but none within another: registers would not do. */
@@ -118,13 +116,13 @@ INLINE ivec encode_vector(const void *x, int64_t type, const vec *f, const struc
  */
 APART void encode_short(uint8_t *codes, const void *x, int64_t type, int64_t n, float factor, const float *factors,
                         const struct rounding *r) {
-    char copy[4 * BYTES] = {0};
+    char copy[4 * BYTES];
     uint8_t out[BYTES];
     vec f[4];
     for (int j = 0; j < 4; j++) {
         f[j] = factors ? f_load(factors + LANES * j) : f_all(factor);
     }
-    memcpy(copy, x, (size_t)(n * element_bytes(type)));
+    copy_padded(copy, sizeof copy, x, n * element_bytes(type));
     i_store(out, type == FP8_BF16 ? encode_vector(copy, FP8_BF16, f, r) : encode_vector(copy, type, f, r));
     memcpy(codes, out, (size_t)n);
 }
@@ -166,8 +164,8 @@ INLINE void encode(const struct fp8_quantize *q, const struct rounding *r, int64
 }
 
 APART ivec maxima_short(const void *x, int64_t type, int64_t n, ivec max) {
-    char copy[4 * FP8_BLOCK] = {0};
-    memcpy(copy, x, (size_t)(n * element_bytes(type)));
+    char copy[4 * FP8_BLOCK];
+    copy_padded(copy, sizeof copy, x, n * element_bytes(type));
     return maxima(copy, type, max);
 }
 
@@ -227,7 +225,7 @@ enum { LINE_ROWS = 16, LINE_BLOCKS = 64 };
 INLINE void lines(const struct fp8_quantize *q, const struct rounding *r, int64_t type, int64_t row, int64_t rows,
                   int64_t block, int64_t blocks) {
     float scales[LINE_ROWS * LINE_BLOCKS + LANES], factors[LINE_BLOCKS + LANES];
-    uint32_t max[LINE_BLOCKS + LANES] = {0};
+    uint32_t max[LINE_BLOCKS + LANES];
     int64_t at_once = LINE_BLOCKS / blocks;
     for (int64_t first = 0; first < rows; first += at_once) {
         int64_t n = fp8_least(at_once, rows - first);
@@ -237,6 +235,7 @@ INLINE void lines(const struct fp8_quantize *q, const struct rounding *r, int64_
                 max[i * blocks + b] = largest_of(q, type, row + first + i, column);
             }
         }
+        i_store(max + n * blocks, i_zero());
         for (int64_t g = 0; g < n * blocks; g += LANES) {
             vec s = scales_of(q, r, i_load(max + g));
             f_store(scales + first * blocks + g, s);
@@ -281,6 +280,7 @@ APART void columns(const struct fp8_quantize *q, const struct rounding *r, int64
     ivec max[VECTORS];
     ivec mask = type == FP8_F32 ? w_all(0x7FFFFFFF) : h_all(0x7FFF);
     int64_t column = block * FP8_BLOCK, n = width(q, column), bytes = element_bytes(type);
+    int64_t used = (n + BYTES - 1) / BYTES * BYTES; /* of factors, by vectors of codes */
     int vectors = (int)bytes * FP8_BLOCK / BYTES;
     for (int v = 0; v < vectors; v++) {
         max[v] = i_zero();
@@ -289,8 +289,8 @@ APART void columns(const struct fp8_quantize *q, const struct rounding *r, int64
         const char *x = at(q, i, column);
         char copy[4 * FP8_BLOCK];
         if (n < FP8_BLOCK) {
-            memset(copy, 0, sizeof copy);
-            x = memcpy(copy, x, (size_t)(n * bytes));
+            copy_padded(copy, sizeof copy, x, n * bytes);
+            x = copy;
         } else {
             fetch(at(q, i + 1, column), type);
         }
@@ -301,7 +301,7 @@ APART void columns(const struct fp8_quantize *q, const struct rounding *r, int64
         }
     }
     int finite = 1;
-    for (int j = 0; j < FP8_BLOCK; j += LANES) {
+    for (int64_t j = 0; j < used; j += LANES) {
         vec s = scales_of(q, r, f_bits(load(max, type, j)));
         vec f = f_div(f_all(1), s);
         f_store(scale + j, s);
@@ -311,7 +311,7 @@ APART void columns(const struct fp8_quantize *q, const struct rounding *r, int64
     for (int64_t j = 0; j < n; j++) {
         store_scale(q, scale[j], row / FP8_BLOCK, column + j);
     }
-    for (int j = 0; j < FP8_BLOCK; j += HALVES) {
+    for (int64_t j = 0; j < used; j += HALVES) {
         vec f = f_load(factor + j), g = f_load(factor + j + LANES);
         f_store(in_order + j, type == FP8_BF16 ? f_evens(f, g) : f);
         f_store(in_order + j + LANES, type == FP8_BF16 ? f_odds(f, g) : g);

@@ -5,6 +5,8 @@
 #ifndef OCTET_FP8_ROUND_H
 #define OCTET_FP8_ROUND_H
 
+#include <string.h>
+
 #include "fp8.h"
 
 #define JOIN2(a, b) a##_##b
@@ -58,6 +60,15 @@ INLINE ivec pack_words(const ivec *c, const ivec *x) {
 
 static inline int64_t element_bytes(int64_t type) {
     return type == FP8_F32 ? 4 : 2;
+}
+
+/* A part of a vector, or of some, and zeros after it. By vectors, for a short memset is an instruction of 20 ns. */
+INLINE void copy_padded(char *to, int64_t room, const void *from, int64_t n) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < room; i += BYTES) {
+        i_store(to + i, i_zero());
+    }
+    memcpy(to, from, (size_t)n);
 }
 
 /* LANES elements as FP32, exactly. */
