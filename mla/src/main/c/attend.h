@@ -21,6 +21,7 @@
  * added key by key, only to rows that see them.
  */
 #include "ln.h"
+#include "rows.h"
 
 enum { STRIPE_DIMS = STRIPE_VECTORS * LANES, BLOCK_UNITS = BLOCK / UNIT_DIMS };
 
@@ -116,31 +117,6 @@ static void weights(float *s, int64_t keys, float factor, float *max, float *sum
 }
 
 /* -------------------------------------------------------------------------------------------------- keys and values */
-
-/** A row as floats. */
-INLINE void load_floats(const uint8_t *at, int64_t bf16, int64_t stride, int64_t n, float *to) {
-    int64_t d = 0;
-    if (bf16 && stride == 2) {
-        for (; d + LANES <= n; d += LANES) {
-            v_storeu(to + d, v_widen(at + 2 * d));
-        }
-    } else if (!bf16 && stride == 4) {
-        for (; d + LANES <= n; d += LANES) {
-            v_storeu(to + d, v_loadu(at + 4 * d));
-        }
-    }
-    for (; d < n; d++) {
-        uint32_t bits;
-        if (bf16) {
-            uint16_t half;
-            memcpy(&half, at + d * stride, 2);
-            bits = (uint32_t)half << 16;
-        } else {
-            memcpy(&bits, at + d * stride, 4);
-        }
-        memcpy(to + d, &bits, 4);
-    }
-}
 
 /** Part of a row as units, from dimension d on. */
 INLINE void load_units(const uint8_t *at, int64_t bf16, int64_t stride, int64_t n, float *row, int64_t d) {
@@ -450,26 +426,9 @@ static void write(const struct octet_mla_attention *c, const struct octet_mla_gr
     int64_t at = position(c, g, r), token = token_of(c, g, r), head = head_of(c, g, r);
     int nothing = first_seen(c, at) >= end_seen(c, at, g->keys);
     uint8_t *to = (uint8_t *)c->out.at + token * c->out.token + head * c->out.head;
-    int64_t size = c->out.bf16 ? 2 : 4;
     for (int64_t d = 0; d < c->value_dims; d += LANES) {
-        vec y = nothing ? v_all(0) : v_load(x + d);
-        if (c->out.element == size && d + LANES <= c->value_dims) {
-            if (c->out.bf16) {
-                v_narrow(to + 2 * d, y);
-            } else {
-                v_storeu(to + 4 * d, y);
-            }
-            continue;
-        }
-        uint8_t line[4 * LANES];
-        if (c->out.bf16) {
-            v_narrow(line, y);
-        } else {
-            v_storeu(line, y);
-        }
-        for (int64_t i = 0; i < LANES && d + i < c->value_dims; i++) {
-            memcpy(to + (d + i) * c->out.element, line + i * size, (size_t)size);
-        }
+        store_floats(nothing ? v_all(0) : v_load(x + d), c->value_dims - d, to + d * c->out.element, c->out.bf16,
+                c->out.element);
     }
     if (c->lse) {
         float lse = nothing ? __builtin_inff() : sum > 0 ? (float)((double)max * c->scale + ln(sum))

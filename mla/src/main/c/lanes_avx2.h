@@ -94,3 +94,33 @@ INLINE void v_transpose(vec x[LANES]) {
         x[i + 4] = _mm256_permute2f128_ps(z[i], z[i + 4], 0x31);
     }
 }
+/** Of numbers of BF16, as many as there are lanes in pairs, the first ones of all pairs; and the second ones. */
+INLINE vec v_even(vec x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
+INLINE vec v_odd(vec x) {
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32((int32_t)0xffff0000)));
+}
+/** Neighbours become pairs of even and odd ones: x of numbers 0, 2 and so on, y of 1, 3 and so on. */
+INLINE void v_unzip(vec *x, vec *y) {
+    vec a = _mm256_permute2f128_ps(*x, *y, 0x20), b = _mm256_permute2f128_ps(*x, *y, 0x31);
+    *x = _mm256_shuffle_ps(a, b, 0x88);
+    *y = _mm256_shuffle_ps(a, b, 0xdd);
+}
+/** The reverse. */
+INLINE void v_zip(vec *x, vec *y) {
+    vec a = _mm256_unpacklo_ps(*x, *y), b = _mm256_unpackhi_ps(*x, *y);
+    *x = _mm256_permute2f128_ps(a, b, 0x20);
+    *y = _mm256_permute2f128_ps(a, b, 0x31);
+}
+/** Half of the way to sums of lanes, of x and y side by side. */
+INLINE vec v_add_halves(vec x, vec y, int step) {
+    switch (step) {
+        case 0:
+            return v_add(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+        case 1:
+            return v_add(_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+        default:
+            return v_add(_mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(x), _mm256_castps_pd(y))),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(x), _mm256_castps_pd(y))));
+    }
+}
+enum { HALVINGS = 3 };

@@ -67,3 +67,37 @@ INLINE vec v_decode(const uint8_t *p, vec scale) {
 INLINE void v_transpose(vec x[LANES]) {
     transpose((__m512i *)(void *)x);
 }
+/** Of numbers of BF16, as many as there are lanes in pairs, the first ones of all pairs; and the second ones. */
+INLINE vec v_even(vec x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 16)); }
+INLINE vec v_odd(vec x) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32((int32_t)0xffff0000)));
+}
+/** Neighbours become pairs of even and odd ones: x of numbers 0, 2 and so on, y of 1, 3 and so on. */
+INLINE void v_unzip(vec *x, vec *y) {
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    vec z = _mm512_permutex2var_ps(*x, even, *y);
+    *y = _mm512_permutex2var_ps(*x, _mm512_add_epi32(even, _mm512_set1_epi32(1)), *y);
+    *x = z;
+}
+/** The reverse. */
+INLINE void v_zip(vec *x, vec *y) {
+    const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    vec z = _mm512_permutex2var_ps(*x, low, *y);
+    *y = _mm512_permutex2var_ps(*x, _mm512_add_epi32(low, _mm512_set1_epi32(8)), *y);
+    *x = z;
+}
+/** Half of the way to sums of lanes, of x and y side by side. */
+INLINE vec v_add_halves(vec x, vec y, int step) {
+    switch (step) {
+        case 0:
+            return v_add(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+        case 1:
+            return v_add(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+        case 2:
+            return v_add(_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y));
+        default:
+            return v_add(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(x), _mm512_castps_pd(y))),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(x), _mm512_castps_pd(y))));
+    }
+}
+enum { HALVINGS = 4 };

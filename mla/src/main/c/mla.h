@@ -10,7 +10,7 @@
 #include "octet.h"
 
 /* Changes with every change of the functions or of the structures below. */
-#define OCTET_MLA_ABI 2
+#define OCTET_MLA_ABI 3
 
 /* Bytes of working memory of a task. */
 #define OCTET_MLA_SCRATCH (512 << 10)
@@ -164,5 +164,33 @@ struct octet_mla_group {
 OCTET_MLA_PASSES(avx2);
 OCTET_MLA_PASSES(avx512);
 OCTET_MLA_PASSES(avx512bf16);
+
+/* ------------------------------------------------------------------------------------------- a matrix for each head */
+
+/* Tokens that are multiplied before a matrix is read again. */
+#define OCTET_MLA_HEAD_TOKENS 64
+/* Bytes of working memory of a task: its tokens, and its part of the results. */
+#define OCTET_MLA_HEADS_WORK(k, part) (4 * OCTET_MLA_HEAD_TOKENS * ((k) + ((part) + 15) / 16 * 16))
+
+/** out[token][head][n] = SUM over k of weight[head][n][k] * x[token][head][k]. 8 bytes a field. */
+struct octet_mla_heads {
+    struct octet_mla_rows x;    /* [tokens][heads][k] */
+    struct octet_mla_rows out;  /* [tokens][heads][n] */
+    const uint8_t *weight;      /* BF16 */
+    int64_t weight_head;        /* bytes from one head's matrix to the next */
+    int64_t weight_row;         /* bytes from one row to the next */
+    int64_t along_n;            /* whether a row runs along n, else along k; its extent is a multiple of 32 */
+    int64_t tokens, heads, n, k;
+    int64_t part;               /* of n, that a task computes; a multiple of 32 */
+    int64_t threads;            /* a hint: the thread that does a task may get the one so many behind it next */
+};
+
+#define OCTET_MLA_HEADS(suffix)                                                                                        \
+    OCTET_EXPORT void octet_mla_heads_##suffix(const struct octet_mla_heads *c, int64_t head, int64_t part,            \
+            float *work)
+
+/** A part of a head's results for all tokens, with OCTET_MLA_HEADS_WORK bytes to work in, aligned to 64. */
+OCTET_MLA_HEADS(avx2);
+OCTET_MLA_HEADS(avx512);
 
 #endif

@@ -12,6 +12,7 @@
 #include "mla.h"
 
 typedef void attention_pass(const struct octet_mla_attention *, int64_t, int64_t, float *);
+typedef void heads_pass(const struct octet_mla_heads *, int64_t, int64_t, float *);
 typedef void decode_step(const struct octet_mla_call *, int64_t, int64_t, struct octet_mla_scratch *);
 
 static uint64_t state;
@@ -342,6 +343,58 @@ static void decode(decode_step *pack, decode_step *attend, decode_step *join, co
 }
 #endif
 
+/** One matrix for each head: its rows have gaps, and only the heads' own memory is there. */
+static void heads(heads_pass *pass, const char *name) {
+    static const int64_t TOKENS[] = {1, 2, 4, 5, 8, 9, 17, 64, 70};
+    struct octet_mla_heads c = {
+        .along_n = below(2), .tokens = ANY(TOKENS), .heads = 1 + below(3), .threads = 1 + below(3)};
+    int64_t whole = 32 * (1 + below(20)), odd = ANY(LENGTHS);
+    c.n = c.along_n ? whole : odd;
+    c.k = c.along_n ? odd : whole;
+    c.part = up(1 + below(c.n), 32);
+    int64_t rows_of = c.along_n ? c.k : c.n, length = c.along_n ? c.n : c.k;
+    uint8_t *memory[3];
+    struct octet_mla_rows w = rows(c.heads, rows_of, length, 1, &memory[0]);
+    while (w.element != 2) {
+        free(memory[0]);
+        w = rows(c.heads, rows_of, length, 1, &memory[0]);
+    }
+    c.weight = w.at;
+    c.weight_head = w.token;
+    c.weight_row = w.head;
+    c.x = rows(c.tokens, c.heads, c.k, below(2), &memory[1]);
+    c.out = rows(c.tokens, c.heads, c.n, below(2), &memory[2]);
+    float *work = aligned(OCTET_MLA_HEADS_WORK(c.k, c.part));
+    for (int64_t h = 0; h < c.heads; h++) {
+        for (int64_t part = 0; part * c.part < c.n; part++) {
+            pass(&c, h, part, work);
+        }
+    }
+    for (int64_t t = 0; t < c.tokens; t++) {
+        for (int64_t h = 0; h < c.heads; h++) {
+            for (int64_t n = 0; n < c.n; n++) {
+                double sum = 0, magnitude = 0;
+                for (int64_t k = 0; k < c.k; k++) {
+                    double product = value(&w, h, c.along_n ? k : n, c.along_n ? n : k) * value(&c.x, t, h, k);
+                    sum += product;
+                    magnitude += fabs(product);
+                }
+                double actual = value(&c.out, t, h, n);
+                double bound = (double)c.k * ldexp(magnitude, -23) + (c.out.bf16 ? ldexp(fabs(sum), -8) : 0);
+                if (!(fabs(actual - sum) <= bound)) {
+                    printf("%s: out[%ld, %ld, %ld] is %g, not %g; %ld by %ld\n", name, (long)t, (long)h, (long)n,
+                           actual, sum, (long)c.n, (long)c.k);
+                    exit(1);
+                }
+            }
+        }
+    }
+    free(work);
+    for (int i = 0; i < 3; i++) {
+        free(memory[i]);
+    }
+}
+
 int main(int argc, char **argv) {
     long rounds = argc > 1 ? atol(argv[1]) : 300;
     int32_t levels = argc > 2 ? atoi(argv[2]) & octet_cpu_sets() : octet_cpu_sets();
@@ -352,9 +405,11 @@ int main(int argc, char **argv) {
         if (levels & OCTET_AVX2) {
             attention(octet_mla_sums_avx2, octet_mla_results_avx2, 0, 0, "prefill, avx2");
             attention(octet_mla_sums_avx2, octet_mla_results_avx2, 1, 0, "decode, avx2");
+            heads(octet_mla_heads_avx2, "heads, avx2");
         }
         if (levels & OCTET_AVX512) {
             attention(octet_mla_sums_avx512, octet_mla_results_avx512, 0, 0, "prefill, avx512");
+            heads(octet_mla_heads_avx512, "heads, avx512");
             decode(octet_mla_pack_avx512, octet_mla_attend_avx512, octet_mla_join_avx512, "decode, avx512");
         }
         if (levels & OCTET_AVX512_BF16) {

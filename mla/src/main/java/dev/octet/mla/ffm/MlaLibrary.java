@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 /** This module's native library, and its functions for the best instruction set that can be used here. */
 final class MlaLibrary {
     /** Agrees with OCTET_MLA_ABI in mla.h. */
-    private static final int ABI = 2;
+    private static final int ABI = 3;
     private static final NativeLibrary LIBRARY = NativeLibrary.open(MlaLibrary.class, "mla", ABI);
     private static final @Nullable InstructionSet LEVEL =
             LIBRARY.best(InstructionSet.AVX2, InstructionSet.AVX512, InstructionSet.AVX512_BF16).orElse(null);

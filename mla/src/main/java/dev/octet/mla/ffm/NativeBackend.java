@@ -13,13 +13,17 @@ import dev.octet.mla.cpu.VectorBackend;
 import dev.octet.mla.spi.MlaBackend;
 import dev.octet.mla.spi.PagedLatents;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Backend {@code native}: attention in C, for instruction sets that the Vector API does not reach. What it has no
- * kernel for is done by the backend that would run without it. This class itself loads without the library.
+ * Backend {@code native}: attention and one matrix for each head in C, for instruction sets that the Vector API does
+ * not reach. What it has no kernel for is done by the backend that would run without it. This class itself loads without the library.
  */
 public final class NativeBackend implements MlaBackend {
+    /** What there are kernels for. */
+    private static final Set<String> NATIVE = Set.of("mla.decode", "mla.prefill", "mla.projectHeads");
+
     private final MlaBackend other = CpuConfig.vectorBits() == 0 ? new ScalarBackend() : new VectorBackend();
 
     /** For the service loader. */
@@ -53,7 +57,7 @@ public final class NativeBackend implements MlaBackend {
 
     @Override
     public Backend doing(String operation) {
-        return operation.equals("mla.decode") || operation.equals("mla.prefill") ? this : other;
+        return NATIVE.contains(operation) ? this : other;
     }
 
     /**
@@ -81,7 +85,11 @@ public final class NativeBackend implements MlaBackend {
 
     @Override
     public void projectHeads(Tensor x, Tensor weight, Tensor out, Execution execution) {
-        other.projectHeads(x, weight, out, execution);
+        if (NativeHeads.takes(x, weight)) {
+            NativeHeads.project(x, weight, out, execution.pool());
+        } else {
+            other.projectHeads(x, weight, out, execution);
+        }
     }
 
     @Override
