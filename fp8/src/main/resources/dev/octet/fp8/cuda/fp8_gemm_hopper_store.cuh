@@ -30,10 +30,11 @@ OCTET_DEVICE void store_one(const GemmArguments& arguments, long long at, float 
 }
 
 #if OCTET_OUT_FP8
-// The scale of 128 channels of a token, whose largest magnitude has these bits: fp8's recipe.
+// The scale of 128 channels of a token, whose largest magnitude has these bits: fp8's recipe. The last tile of a cluster
+// may lie behind all channels; it has no scale.
 OCTET_DEVICE float fresh_scale(const GemmArguments& arguments, unsigned largest, int token, int channel, bool writes) {
     float scale = scale_of(largest, arguments.dE5m2 ? 57344.0f : 448.0f, arguments.dScaleFormat);
-    if (writes) {
+    if (writes && channel < arguments.channels) {
         store_scale((u8*) arguments.dScales, token * arguments.dScaleRow + channel / 128 * arguments.dScaleColumn,
                 arguments.dScaleFormat, scale);
     }

@@ -350,9 +350,12 @@ class TensorCoreGemmTest {
         Fp8.on("reference").gemm(a, b, expected, Epilogue.NONE);
         Tensor all = Tensor.allocate(format, Shape.of(m + 1, pitch));
         all.segment().fill((byte) 0x55);
+        Tensor own = expected.scales();
+        long blocks = own.dim(1);
+        Tensor allScales = Tensor.allocate(own.dtype(), Shape.of(m + 1, blocks + 1));
+        allScales.segment().fill((byte) 0x55);
         ScaledTensor d = new ScaledTensor(all.slice(0, 0, m).slice(1, 0, n),
-                ScaledTensor.allocate(format, m, n, scaling).scales(), scaling);
-        d.scales().segment().fill((byte) 0x55);
+                allScales.slice(0, 0, m).slice(1, 0, blocks), scaling);
         EmulatedLauncher launcher = new EmulatedLauncher(RANDOM);
         CudaGemm.gemm(launcher, a, b, d, Epilogue.NONE);
         assertTrue(launcher.launched.getLast().contains("FP8"), launcher.launched.toString());
@@ -363,6 +366,13 @@ class TensorCoreGemmTest {
             }
         }
         assertArrayEquals(dequantized(expected), dequantized(d)); // with the same codes: the same scales
+        byte[] scaleBytes = allScales.segment().toArray(ValueLayout.JAVA_BYTE);
+        for (int i = 0; i < scaleBytes.length; i++) {
+            long scale = i / own.dtype().byteSize();
+            if (scale / (blocks + 1) >= m || scale % (blocks + 1) >= blocks) {
+                assertEquals(0x55, scaleBytes[i], "around the scales, byte " + i);
+            }
+        }
     }
 
     private static float[] dequantized(ScaledTensor t) {
@@ -383,6 +393,14 @@ class TensorCoreGemmTest {
         ScaledTensor b = wholeNumbers(330, 528, Granularity.BLOCK_128X128);
         quantizes(a, b, DType.F8_E4M3, ScaleFormat.POWER_OF_TWO, 331);
         quantizes(a, b, DType.F8_E5M2, ScaleFormat.F32, 336);
+    }
+
+    /** 17 tiles for clusters of two that share A: the last block has nothing to do, and no scale. */
+    @Test
+    void quantizesAnOddNumberOfTiles() {
+        ScaledTensor a = wholeNumbers(2, 144, Granularity.TENSOR);
+        ScaledTensor b = wholeNumbers(2112, 144, Granularity.TENSOR);
+        quantizes(a, b, DType.F8_E4M3, ScaleFormat.F32, 2112);
     }
 
     @Test
