@@ -23,10 +23,11 @@ enum {
     FEW = 4,
     PAIR = 2 * LANES,           /* numbers of BF16 in a vector */
     CHUNK_BYTES = 32 << 10,     /* of a matrix along n: the first-level cache has some 48 KiB, half as much of sums */
-    AHEAD_ROWS_BYTES = 8 << 10  /* how far ahead lines along k are fetched */
+    ROWS_BYTES = 16 << 10,      /* of a matrix along k, which meet all tokens before the next ones do */
+    AHEAD_BYTES = 8 << 10       /* how far ahead lines along k are fetched */
 };
 
-/** Lines that are needed soon: those of some rows, then of some of the next task's. */
+/** Lines along n that are needed soon: those of some rows, then of some of the next task's. */
 struct soon {
     const uint8_t *row;
     int64_t at, bytes, pitch, rows;
@@ -118,15 +119,20 @@ static void pack_n(const struct octet_mla_heads *c, int64_t head, int64_t token,
 }
 
 static void along_n(const struct octet_mla_heads *c, int64_t head, int64_t first, int64_t columns, int64_t token,
-        int64_t tokens, const uint8_t *w, struct soon s, float *work) {
+        int64_t tokens, const uint8_t *w, const uint8_t *next_task, float *work) {
     const int64_t group = tokens > FEW ? MANY : FEW, groups = (tokens + group - 1) / group;
     float *x = work, *sums = work + OCTET_MLA_HEAD_TOKENS * c->k;
     for (int64_t g = 0; g < groups; g++) {
         pack_n(c, head, token + g * group, tokens - g * group, group, sums, x + g * group * c->k);
     }
     memset(sums, 0, (size_t)(groups * group * columns) * 4);
+    const int64_t step = CHUNK_BYTES / (2 * columns) > 8 ? CHUNK_BYTES / (2 * columns) : 8;
     struct soon none = {0}; /* each line is fetched in one group's turn, all of them evenly */
-    int64_t step = CHUNK_BYTES / (2 * columns) > 8 ? CHUNK_BYTES / (2 * columns) : 8;
+    struct soon s = {w + smaller(step, c->k) * c->weight_row, 0, 2 * columns, c->weight_row, c->k - step, next_task,
+        next_task ? smaller(step, c->k) : 0};
+    if (s.rows <= 0) {
+        s = (struct soon) {next_task, 0, 2 * columns, c->weight_row, s.next_rows, 0, 0};
+    }
     for (int64_t k = 0; k < c->k; k += step) {
         int64_t rows = smaller(step, c->k - k);
         for (int64_t g = 0; g < groups; g++) {
@@ -151,8 +157,12 @@ static void along_n(const struct octet_mla_heads *c, int64_t head, int64_t first
 
 /* ---------------------------------------------------------------------------------------------------------- along k */
 
-/** sums[row][token] of TOKENS tokens and as many rows as make LANES sums. */
-INLINE void k_tile(const int TOKENS, const uint8_t *const *w, const float *x, int64_t k, float *sums, struct soon *s) {
+/** A vector that is loaded once, where a compiler would load it again for each of its uses. */
+#define IN_REGISTER(x) __asm__("" : "+v"(x))
+
+/** sums[row][token] of TOKENS tokens and as many rows as make LANES sums; other rows are fetched in passing. */
+INLINE void k_tile(const int TOKENS, const uint8_t *const *w, const uint8_t *const *ahead, const float *x, int64_t k,
+        float *sums) {
     const int ROWS = LANES / TOKENS;
     vec acc[LANES];
 #pragma GCC unroll 16
@@ -163,24 +173,26 @@ INLINE void k_tile(const int TOKENS, const uint8_t *const *w, const float *x, in
         vec e[LANES / FEW], o[LANES / FEW];
 #pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++) {
-            fetch(s);
+            _mm_prefetch((const char *)ahead[r] + 2 * d, _MM_HINT_T0);
             vec both = v_loadu(w[r] + 2 * d);
             e[r] = v_even(both);
             o[r] = v_odd(both);
         }
 #pragma GCC unroll 8
         for (int t = 0; t < TOKENS; t++) {
-            vec y = v_load(x + t * k + d);
+            vec y = v_load(x + t * PAIR), z = v_load(x + t * PAIR + LANES);
+            IN_REGISTER(y);
+            IN_REGISTER(z);
 #pragma GCC unroll 4
             for (int r = 0; r < ROWS; r++) {
                 acc[r * TOKENS + t] = v_fma(e[r], y, acc[r * TOKENS + t]);
             }
-            y = v_load(x + t * k + d + LANES);
 #pragma GCC unroll 4
             for (int r = 0; r < ROWS; r++) {
-                acc[r * TOKENS + t] = v_fma(o[r], y, acc[r * TOKENS + t]);
+                acc[r * TOKENS + t] = v_fma(o[r], z, acc[r * TOKENS + t]);
             }
         }
+        x += TOKENS * PAIR;
     }
     /* After all steps lane i has the sum of accumulator LANES / 4 * (i % 4) + i / 4. */
 #pragma GCC unroll 4
@@ -198,47 +210,54 @@ INLINE void k_tile(const int TOKENS, const uint8_t *const *w, const float *x, in
     }
 }
 
-static void k_many(const uint8_t *const *w, const float *x, int64_t k, float *sums, struct soon *s) {
-    k_tile(MANY, w, x, k, sums, s);
+static void k_many(const uint8_t *const *w, const uint8_t *const *ahead, const float *x, int64_t k, float *sums) {
+    k_tile(MANY, w, ahead, x, k, sums);
 }
 
-static void k_few(const uint8_t *const *w, const float *x, int64_t k, float *sums, struct soon *s) {
-    k_tile(FEW, w, x, k, sums, s);
+static void k_few(const uint8_t *const *w, const uint8_t *const *ahead, const float *x, int64_t k, float *sums) {
+    k_tile(FEW, w, ahead, x, k, sums);
+}
+
+/** A token's values to [pair of vectors][token of the group][even ones, odd ones], zeros if it is not there. */
+static void pack_k(const struct octet_mla_heads *c, const uint8_t *from, int64_t group, float *row, float *to) {
+    if (from) {
+        load_floats(from, c->x.bf16, c->x.element, c->k, row);
+    }
+    for (int64_t d = 0; d < c->k; d += PAIR) {
+        vec low = from ? v_load(row + d) : v_all(0), high = from ? v_load(row + d + LANES) : v_all(0);
+        v_unzip(&low, &high);
+        v_store(to + d * group, low);
+        v_store(to + d * group + LANES, high);
+    }
 }
 
 static void along_k(const struct octet_mla_heads *c, int64_t head, int64_t first, int64_t columns, int64_t token,
-        int64_t tokens, const uint8_t *w, struct soon s, float *work) {
+        int64_t tokens, const uint8_t *w, const uint8_t *next_task, float *work) {
     const int64_t group = tokens > FEW ? MANY : FEW, groups = (tokens + group - 1) / group;
     const int64_t pitch = (columns + LANES - 1) / LANES * LANES;
     float *x = work, *results = work + OCTET_MLA_HEAD_TOKENS * c->k;
     for (int64_t t = 0; t < groups * group; t++) {
-        float *to = x + t * c->k;
-        if (t >= tokens) {
-            memset(to, 0, (size_t)c->k * 4);
-            continue;
-        }
-        load_floats(token_at(c, token + t, head), c->x.bf16, c->x.element, c->k, to);
-        for (int64_t d = 0; d < c->k; d += PAIR) {
-            vec low = v_load(to + d), high = v_load(to + d + LANES);
-            v_unzip(&low, &high);
-            v_store(to + d, low);
-            v_store(to + d + LANES, high);
-        }
+        pack_k(c, t < tokens ? token_at(c, token + t, head) : 0, group, results,
+                x + t / group * group * c->k + t % group * PAIR);
     }
-    struct soon none = {0}; /* as above */
-    const int64_t step = LANES / group;
-    for (int64_t n = 0; n < columns; n += step) {
-        const uint8_t *rows[LANES / FEW];
-        for (int64_t r = 0; r < step; r++) {
-            rows[r] = w + smaller(n + r, columns - 1) * c->weight_row;
-        }
+    const int64_t step = LANES / group, ahead = (AHEAD_BYTES / (2 * c->k) + step) / step * step;
+    const int64_t block = (ROWS_BYTES / (2 * c->k) + step - 1) / step * step;
+    for (int64_t from = 0; from < columns; from += block) {
         for (int64_t g = 0; g < groups; g++) {
-            float sums[LANES];
-            (group == FEW ? k_few : k_many)(rows, x + g * group * c->k, c->k, sums,
-                    n / step % groups == g ? &s : &none);
-            for (int64_t t = 0; t < group; t++) {
-                for (int64_t r = 0; r < step && n + r < columns; r++) {
-                    results[(g * group + t) * pitch + n + r] = sums[r * group + t];
+            for (int64_t n = from; n < smaller(from + block, columns); n += step) {
+                const uint8_t *rows[LANES / FEW], *soon[LANES / FEW];
+                for (int64_t r = 0; r < step; r++) {
+                    rows[r] = w + smaller(n + r, columns - 1) * c->weight_row;
+                    int64_t next = n + r + ahead;
+                    soon[r] = n / step % groups != g ? rows[r] : next < columns ? w + next * c->weight_row
+                            : next_task ? next_task + (next - columns) * c->weight_row : rows[r];
+                }
+                float sums[LANES];
+                (group == FEW ? k_few : k_many)(rows, soon, x + g * group * c->k, c->k, sums);
+                for (int64_t r = 0; r < smaller(step, columns - n); r++) {
+                    for (int64_t t = 0; t < group; t++) {
+                        results[(g * group + t) * pitch + n + r] = sums[r * group + t];
+                    }
                 }
             }
         }
@@ -259,23 +278,9 @@ void NAME1(heads, SUFFIX)(const struct octet_mla_heads *c, int64_t head, int64_t
     const int64_t first = part * c->part, columns = smaller(c->part, c->n - first);
     const int64_t parts = (c->n + c->part - 1) / c->part, next = head * parts + part + c->threads;
     const uint8_t *w = first_row(c, head, part);
-    const int64_t bytes = c->along_n ? 2 * columns : 2 * c->k, rows = c->along_n ? c->k : columns;
-    /* What the task before has fetched of this one. */
-    const int64_t ahead = smaller(rows, (c->along_n ? CHUNK_BYTES : AHEAD_ROWS_BYTES) / bytes);
     for (int64_t token = 0; token < c->tokens; token += OCTET_MLA_HEAD_TOKENS) {
         int64_t tokens = smaller(OCTET_MLA_HEAD_TOKENS, c->tokens - token);
-        struct soon s = {w + ahead * c->weight_row, 0, bytes, c->weight_row, rows - ahead, 0, 0};
-        if (token > 0) {
-            s.rows = 0;
-        } else if (next < c->heads * parts) {
-            s.next = first_row(c, next / parts, next % parts);
-            s.next_rows = ahead;
-            if (s.rows == 0) {
-                s.row = s.next;
-                s.rows = ahead;
-                s.next_rows = 0;
-            }
-        }
-        (c->along_n ? along_n : along_k)(c, head, first, columns, token, tokens, w, s, work);
+        const uint8_t *soon = token == 0 && next < c->heads * parts ? first_row(c, next / parts, next % parts) : 0;
+        (c->along_n ? along_n : along_k)(c, head, first, columns, token, tokens, w, soon, work);
     }
 }
