@@ -27,7 +27,7 @@ build() {
         esac
         object=$work/$name-$(basename "$source" .c).o
         # shellcheck disable=SC2086
-        $compiler -std=c11 -g -ffp-contract=off -Wall -Wextra -Werror -I"$common" -I"$main" "$@" $set_flags \
+        $compiler -std=c11 -g -ffp-contract=off -Wall -Wextra -Werror -I"$common" -I"$common/../../test/c" -I"$main" "$@" $set_flags \
             -c "$source" -o "$object"
         objects="$objects $object"
     done

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fp8.h"
+#include "sanitize.h"
 
 struct kernels {
     const char *name;
@@ -61,41 +62,10 @@ DECLARE_CONVERTERS(avx2)
 DECLARE_CONVERTERS(avx512)
 #endif
 
-static uint64_t state;
-
-static uint32_t next(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-static int64_t below(int64_t n) {
-    return next() % n;
-}
-
 static const int64_t SIZES[] = {1, 2, 7, 8, 9, 13, 16, 31, 33, 64, 65, 97, 127, 128, 129, 200};
 
 static int64_t size(void) {
     return SIZES[below(sizeof SIZES / sizeof SIZES[0])];
-}
-
-static void *exactly(size_t bytes) {
-    void *p = malloc(bytes ? bytes : 1);
-    if (!p) {
-        exit(2);
-    }
-    return p;
-}
-
-static void *aligned(size_t bytes) {
-    void *p = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    if (!p) {
-        exit(2);
-    }
-    return p;
-}
-
-static int64_t up(int64_t x, int64_t to) {
-    return (x + to - 1) / to * to;
 }
 
 static double decode(uint8_t c, int64_t format) {
@@ -335,35 +305,27 @@ static void one_quantize(const struct converters *f) {
 
 #endif
 
-int main(int argc, char **argv) {
-    long rounds = argc > 1 ? atol(argv[1]) : 300;
-    int32_t levels = argc > 2 ? atoi(argv[2]) & octet_cpu_sets() : octet_cpu_sets();
-    for (long i = 0; i < rounds; i++) {
-        state = (uint64_t)i;
-        next();
+static void one_round(int32_t sets) {
 #if defined(__x86_64__)
-        if (levels & OCTET_AVX2) {
-            one_gemm(&K_avx2);
-            one_quantize(&C_avx2);
-            one_convert(&C_avx2);
-        }
-        if (levels & OCTET_AVX512) {
-            one_gemm(&K_avx512);
-            one_quantize(&C_avx512);
-            one_convert(&C_avx512);
-        }
-        if (levels & OCTET_AVX512_BF16) {
-            one_gemm(&K_avx512bf16);
-        }
-#else
-        if (levels & OCTET_NEON) {
-            one_gemm(&K_neon);
-        }
-        if (levels & OCTET_NEON_BF16) {
-            one_gemm(&K_neonbf16);
-        }
-#endif
+    if (sets & OCTET_AVX2) {
+        one_gemm(&K_avx2);
+        one_quantize(&C_avx2);
+        one_convert(&C_avx2);
     }
-    printf("%ld rounds, instruction sets %d: no fault\n", rounds, (int)levels);
-    return 0;
+    if (sets & OCTET_AVX512) {
+        one_gemm(&K_avx512);
+        one_quantize(&C_avx512);
+        one_convert(&C_avx512);
+    }
+    if (sets & OCTET_AVX512_BF16) {
+        one_gemm(&K_avx512bf16);
+    }
+#else
+    if (sets & OCTET_NEON) {
+        one_gemm(&K_neon);
+    }
+    if (sets & OCTET_NEON_BF16) {
+        one_gemm(&K_neonbf16);
+    }
+#endif
 }

@@ -1,8 +1,6 @@
 /*
  * The C kernels on random small problems, every buffer exactly as large as promised, so that AddressSanitizer or
  * valgrind sees any byte too far; results are compared with sums in FP64.
- *
- *   sanitize ROUNDS [SETS]     instruction sets as bits of octet_cpu_sets(), all that are there unless told otherwise
  */
 #include <math.h>
 #include <stdio.h>
@@ -10,21 +8,11 @@
 #include <string.h>
 
 #include "mla.h"
+#include "sanitize.h"
 
 typedef void attention_pass(const struct octet_mla_attention *, int64_t, int64_t, float *);
 typedef void heads_pass(const struct octet_mla_heads *, int64_t, int64_t, float *);
 typedef void decode_step(const struct octet_mla_call *, int64_t, int64_t, struct octet_mla_scratch *);
-
-static uint64_t state;
-
-static uint32_t next(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-static int64_t below(int64_t n) {
-    return next() % n;
-}
 
 static int64_t any(const int64_t *of, int64_t n) {
     return of[below(n)];
@@ -33,27 +21,6 @@ static int64_t any(const int64_t *of, int64_t n) {
 static const int64_t LENGTHS[] = {1, 1, 2, 7, 15, 16, 17, 31, 33, 48, 64, 97, 128, 129, 200};
 static const int64_t DIMS[] = {1, 2, 7, 16, 17, 31, 33, 64, 66, 128, 129, 192};
 #define ANY(of) any(of, (int64_t)(sizeof of / sizeof of[0]))
-
-static int64_t up(int64_t x, int64_t to) {
-    return (x + to - 1) / to * to;
-}
-
-static void *exactly(int64_t bytes) {
-    void *p = malloc(bytes > 0 ? (size_t)bytes : 1);
-    if (!p) {
-        exit(2);
-    }
-    return p;
-}
-
-/* Aligned to 64; all sizes but those of packed queries and sums of few rows are multiples of 64. */
-static void *aligned(int64_t bytes) {
-    void *p = aligned_alloc(64, (size_t)up(bytes > 0 ? bytes : 1, 64));
-    if (!p) {
-        exit(2);
-    }
-    return p;
-}
 
 static float as_float(const uint8_t *at, int64_t bf16) {
     uint32_t bits;
@@ -395,30 +362,22 @@ static void heads(heads_pass *pass, const char *name) {
     }
 }
 
-int main(int argc, char **argv) {
-    long rounds = argc > 1 ? atol(argv[1]) : 300;
-    int32_t levels = argc > 2 ? atoi(argv[2]) & octet_cpu_sets() : octet_cpu_sets();
-    for (long i = 0; i < rounds; i++) {
-        state = (uint64_t)i;
-        next();
+static void one_round(int32_t sets) {
 #if defined(__x86_64__)
-        if (levels & OCTET_AVX2) {
-            attention(octet_mla_sums_avx2, octet_mla_results_avx2, 0, 0, "prefill, avx2");
-            attention(octet_mla_sums_avx2, octet_mla_results_avx2, 1, 0, "decode, avx2");
-            heads(octet_mla_heads_avx2, "heads, avx2");
-        }
-        if (levels & OCTET_AVX512) {
-            attention(octet_mla_sums_avx512, octet_mla_results_avx512, 0, 0, "prefill, avx512");
-            heads(octet_mla_heads_avx512, "heads, avx512");
-            decode(octet_mla_pack_avx512, octet_mla_attend_avx512, octet_mla_join_avx512, "decode, avx512");
-        }
-        if (levels & OCTET_AVX512_BF16) {
-            attention(octet_mla_sums_avx512bf16, octet_mla_results_avx512bf16, 0, 1, "prefill, avx512bf16");
-            decode(octet_mla_pack_avx512bf16, octet_mla_attend_avx512bf16, octet_mla_join_avx512bf16,
-                   "decode, avx512bf16");
-        }
-#endif
+    if (sets & OCTET_AVX2) {
+        attention(octet_mla_sums_avx2, octet_mla_results_avx2, 0, 0, "prefill, avx2");
+        attention(octet_mla_sums_avx2, octet_mla_results_avx2, 1, 0, "decode, avx2");
+        heads(octet_mla_heads_avx2, "heads, avx2");
     }
-    printf("%ld rounds, instruction sets %d: no fault\n", rounds, (int)levels);
-    return 0;
+    if (sets & OCTET_AVX512) {
+        attention(octet_mla_sums_avx512, octet_mla_results_avx512, 0, 0, "prefill, avx512");
+        heads(octet_mla_heads_avx512, "heads, avx512");
+        decode(octet_mla_pack_avx512, octet_mla_attend_avx512, octet_mla_join_avx512, "decode, avx512");
+    }
+    if (sets & OCTET_AVX512_BF16) {
+        attention(octet_mla_sums_avx512bf16, octet_mla_results_avx512bf16, 0, 1, "prefill, avx512bf16");
+        decode(octet_mla_pack_avx512bf16, octet_mla_attend_avx512bf16, octet_mla_join_avx512bf16,
+               "decode, avx512bf16");
+    }
+#endif
 }

@@ -4,7 +4,7 @@
  *
  *   zero, all, multiply_add, times, load, store   as one would think; past_cache: to memory, aligned to a vector
  *   load_halves                          LANES of BF16 as they lie
- *   load_pairs, store_pairs              2 LANES of BF16, those with even and those with odd numbers
+ *   load_even, load_odd, store_pairs     2 LANES of BF16, those with even and those with odd numbers
  *   store_halves                         2 LANES of BF16 as they lie
  *   fence                                what went past the caches is seen by others
  */

@@ -3,7 +3,7 @@
 
 typedef __m256 vec;
 
-enum { LANES = 8, TILE_TOKENS = 3, TILE_EXPERTS = 4, FEW_EXPERTS_OF_ONE = 2, FEW_EXPERTS_OF_TWO = 1 };
+enum { LANES = 8, TILE_TOKENS = 6, TILE_EXPERTS = 2, FEW_EXPERTS_OF_ONE = 2, FEW_EXPERTS_OF_TWO = 1 };
 
 INLINE vec zero(void) {
     return _mm256_setzero_ps();
@@ -37,10 +37,13 @@ INLINE vec load_halves(const void *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
 
-INLINE void load_pairs(const void *p, vec *even, vec *odd) {
-    __m256i x = _mm256_loadu_si256(p);
-    *even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
-    *odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int32_t)0xFFFF0000)));
+INLINE vec load_even(const void *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(p), 16));
+}
+
+INLINE vec load_odd(const void *p) {
+    __m256i mask = _mm256_set1_epi32((int32_t)0xFFFF0000);
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(p), mask));
 }
 
 /* BF16 in the upper halves; what is below them is left over. */

@@ -37,10 +37,13 @@ INLINE vec load_halves(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
 }
 
-INLINE void load_pairs(const void *p, vec *even, vec *odd) {
-    __m512i x = _mm512_loadu_si512(p);
-    *even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
-    *odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int32_t)0xFFFF0000)));
+INLINE vec load_even(const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+
+INLINE vec load_odd(const void *p) {
+    __m512i mask = _mm512_set1_epi32((int32_t)0xFFFF0000);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), mask));
 }
 
 /* BF16 in the upper halves. */

@@ -34,10 +34,12 @@ INLINE vec load_halves(const void *p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
 }
 
-INLINE void load_pairs(const void *p, vec *even, vec *odd) {
-    uint32x4_t x = vreinterpretq_u32_u8(vld1q_u8(p));
-    *even = vreinterpretq_f32_u32(vshlq_n_u32(x, 16));
-    *odd = vreinterpretq_f32_u32(vandq_u32(x, vdupq_n_u32(0xFFFF0000)));
+INLINE vec load_even(const void *p) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u8(vld1q_u8(p)), 16));
+}
+
+INLINE vec load_odd(const void *p) {
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u8(vld1q_u8(p)), vdupq_n_u32(0xFFFF0000)));
 }
 
 /* BF16 in the upper halves; what is below them is left over. */

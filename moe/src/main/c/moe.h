@@ -45,11 +45,10 @@ struct octet_moe_gather {
     int64_t one;     /* the scale of padding */
 };
 
-/* F32 or BF16, of any strides. */
+/* F32 or BF16; elements of a row are neighbours. */
 struct octet_moe_matrix {
     const uint8_t *at;
     int64_t row;
-    int64_t column;
     int64_t bf16;
 };
 
@@ -63,7 +62,7 @@ struct octet_moe_router {
     int64_t tokens;
     int64_t experts;
     int64_t d;
-    float *packed; /* few tokens, aligned to 64: [token][d up to a multiple of 32] */
+    float *packed; /* of few tokens: [token][d up to a multiple of 32] */
 };
 
 static inline int64_t moe_least(int64_t a, int64_t b) {

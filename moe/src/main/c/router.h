@@ -1,140 +1,123 @@
 /*
- * Tokens times the centroids of experts, in FP32. A product is the sum of 32 partial sums, of which the p-th has the
- * fused multiply-adds of elements p, p + 32, p + 64 and so on, in this order; sums 16, 8, 4, 2 and 1 apart are added then.
- * So it has the same bits for any number of tokens, for weights as they lie or packed, and for every instruction set.
+ * Tokens times the centroids of experts, in FP32, rows whose elements are neighbours. A product is the sum of 32 partial
+ * sums, of which the p-th has the fused multiply-adds of elements p, p + 32, p + 64 and so on, in this order; sums 16, 8, 4,
+ * 2 and 1 apart are added then. So it has the same bits for any number of tokens and for every instruction set.
  *
- * Few tokens: memory is the limit, so weights are multiplied as they lie, several rows at a time, and fetched a KiB ahead
- * of the hardware. BF16 is taken as even and odd elements, an operation each, and so are the tokens, packed before. Many
- * tokens: both sides are packed as floats, so that what a vector holds of a row follows what it held before: partial sums
- * of 0 to LANES - 1, of LANES to 2 LANES - 1, and so on. Tiles of TILE_TOKENS by TILE_EXPERTS go through L1.
+ * Neither side is copied: where BF16 meets BF16 a vector of both is taken as even and odd elements, an operation each, and
+ * partial sums are put in their order at the end. Few tokens: memory is the limit, so that several rows of weights are read
+ * side by side, and fetched a KiB ahead of the hardware; tokens alone are widened before. Many tokens: tiles of
+ * TILE_TOKENS by TILE_EXPERTS, a stretch of the rows at a time, which stays in L1 for tokens and in L2 for experts.
  */
 
 enum {
     PARTS = 32,
     GROUPS = PARTS / LANES,
+    TWO = 2 * LANES,
     AHEAD = 1024,
-    /* Of a task of many tokens: multiples of the tile for each instruction set. Operands and sums stay in L2. */
+    /* Of a task of many tokens: a stretch of its operands and all of its sums stay in L2. */
     TASK_TOKENS = 48,
-    TASK_EXPERTS = 32,
-    STRETCH = 1024,
-    CHUNKS = STRETCH / PARTS,
-    GROUP_ROW = CHUNKS * LANES /* floats of a row of a group */
+    TASK_EXPERTS = 64,
+    STRETCH = 4096, /* bytes of a row */
+    TILE_SUMS = TILE_TOKENS * TILE_EXPERTS * PARTS,
+    TILES = ((TASK_TOKENS + TILE_TOKENS - 1) / TILE_TOKENS) * ((TASK_EXPERTS + TILE_EXPERTS - 1) / TILE_EXPERTS)
 };
 
-/* Floats of working memory of a task of many tokens. */
-enum { ROUTER_WORK = (TASK_TOKENS + TASK_EXPERTS) * STRETCH + TASK_TOKENS * TASK_EXPERTS * PARTS };
-
-INLINE float sum_of_parts(float *parts) {
+/* Adds up partial sums, LANES by LANES as they are kept: even and odd ones of TWO, or as they stand. */
+INLINE void finish(const struct octet_moe_router *r, int64_t token, int64_t expert, const float *lanes, int pairs) {
+    float parts[PARTS];
+    for (int i = 0; i < PARTS; i++) {
+        int within = i % TWO;
+        parts[i] = pairs ? lanes[i - within + within / 2 + within % 2 * LANES] : lanes[i];
+    }
     for (int step = PARTS / 2; step > 0; step /= 2) {
         for (int i = 0; i < step; i++) {
             parts[i] += parts[i + step];
         }
     }
-    return parts[0];
+    *(moe_float *)(r->out + token * r->out_token + expert * r->out_expert) = parts[0];
 }
 
-INLINE void put(const struct octet_moe_router *r, int64_t token, int64_t expert, float *parts) {
-    *(moe_float *)(r->out + token * r->out_token + expert * r->out_expert) = sum_of_parts(parts);
-}
-
-/* A chunk of PARTS elements of a row as floats, zeros behind the last. */
-INLINE void widen(const struct octet_moe_matrix *m, const uint8_t *at, int64_t count, float *to) {
-    if (count == PARTS && m->column == (m->bf16 ? 2 : 4)) {
-        for (int g = 0; g < GROUPS; g++) {
-            store(to + g * LANES, m->bf16 ? load_halves(at + 2 * g * LANES) : load(at + 4 * g * LANES), 0);
-        }
-        return;
+/* The first or the second vector of TWO elements. */
+INLINE vec one_of_two(const uint8_t *at, int64_t bf16, int pairs, int second) {
+    if (pairs) {
+        return second ? load_odd(at) : load_even(at);
     }
-    for (int64_t i = 0; i < PARTS; i++) {
-        to[i] = i < count ? moe_load(at + i * m->column, m->bf16) : 0;
-    }
+    return bf16 ? load_halves(at + second * 2 * LANES) : load(at + second * 4 * LANES);
 }
 
 /* ------------------------------------------------------------------------------------------------ few tokens */
 
-/* Packs all tokens in the order in which the weights' elements are taken. */
+/* Widens all tokens, in the order in which the weights' elements are taken, with zeros up to a multiple of PARTS. */
 OCTET_EXPORT void LEVEL(router_pack)(const struct octet_moe_router *r) {
-    int64_t chunks = (r->d + PARTS - 1) / PARTS;
+    int64_t chunks = (r->d + PARTS - 1) / PARTS, size = r->hidden.bf16 ? 2 : 4;
+    int pairs = (int)r->weight.bf16;
     for (int64_t t = 0; t < r->tokens; t++) {
-        for (int64_t c = 0; c < chunks; c++) {
-            float x[PARTS], *to = r->packed + (t * chunks + c) * PARTS;
-            widen(&r->hidden, r->hidden.at + t * r->hidden.row + c * PARTS * r->hidden.column,
-                  moe_least(PARTS, r->d - c * PARTS), x);
-            for (int i = 0; i < PARTS && r->weight.bf16; i++) {
-                int within = i % (2 * LANES);
-                to[i / (2 * LANES) * 2 * LANES + within / 2 + (within % 2) * LANES] = x[i];
+        const uint8_t *from = r->hidden.at + t * r->hidden.row;
+        float *to = r->packed + t * chunks * PARTS;
+        for (int64_t k = 0; k < chunks * PARTS; k += TWO) {
+            if (k + TWO <= r->d && (r->hidden.bf16 || !pairs)) {
+                store(to + k, one_of_two(from + k * size, r->hidden.bf16, pairs, 0), 0);
+                store(to + k + LANES, one_of_two(from + k * size, r->hidden.bf16, pairs, 1), 0);
+                continue;
             }
-            if (!r->weight.bf16) {
-                memcpy(to, x, sizeof x);
+            for (int i = 0; i < TWO; i++) {
+                int at = pairs ? i / 2 + i % 2 * LANES : i;
+                to[k + at] = k + i < r->d ? moe_load(from + (k + i) * size, r->hidden.bf16) : 0;
             }
         }
     }
 }
 
-/* A chunk of a row of weights as vectors. */
-INLINE void load_weights(const uint8_t *at, int64_t bf16, vec *w) {
+/* Adds a chunk of rows of weights times that of tokens. */
+INLINE void few_chunk(const uint8_t *weights, int64_t row, const float *x, int64_t token, int tokens, int experts,
+                      int64_t bf16, int ahead, vec *sums) {
 #pragma GCC unroll 8
-    for (int g = 0; g < GROUPS; g += 2) {
-        if (bf16) {
-            load_pairs(at + 2 * g * LANES, w + g, w + g + 1);
-        } else {
-            w[g] = load(at + 4 * g * LANES);
-            w[g + 1] = load(at + 4 * (g + 1) * LANES);
+    for (int e = 0; e < experts; e++) {
+        const uint8_t *at = weights + e * row;
+        for (int b = 0; b < PARTS * (bf16 ? 2 : 4) && ahead; b += 64) {
+            __builtin_prefetch(at + AHEAD + b);
+        }
+#pragma GCC unroll 8
+        for (int g = 0; g < GROUPS; g++) {
+            vec w = one_of_two(at + g / 2 * TWO * (bf16 ? 2 : 4), bf16, (int)bf16, g % 2);
+#pragma GCC unroll 2
+            for (int t = 0; t < tokens; t++) {
+                vec *s = sums + (t * experts + e) * GROUPS + g;
+                *s = multiply_add(w, load(x + t * token + g * LANES), *s);
+            }
         }
     }
 }
 
 INLINE void few(const struct octet_moe_router *r, int64_t token, int64_t expert, int tokens, int experts,
                 int64_t bf16) {
-    int64_t size = bf16 ? 2 : 4, whole = r->d / PARTS, chunks = (r->d + PARTS - 1) / PARTS;
-    const float *x = r->packed + token * chunks * PARTS;
-    const uint8_t *weights = r->weight.at + expert * r->weight.row;
+    int64_t size = bf16 ? 2 : 4, row = r->weight.row, whole = r->d / PARTS, padded = (r->d + PARTS - 1) / PARTS * PARTS;
+    const float *x = r->packed + token * padded;
+    const uint8_t *weights = r->weight.at + expert * row;
     vec sums[16]; /* tokens * experts * GROUPS */
 #pragma GCC unroll 16
     for (int i = 0; i < tokens * experts * GROUPS; i++) {
         sums[i] = zero();
     }
     for (int64_t c = 0; c < whole; c++) {
-#pragma GCC unroll 8
-        for (int e = 0; e < experts; e++) {
-            const uint8_t *at = weights + e * r->weight.row + c * PARTS * size;
-            vec w[GROUPS];
-            __builtin_prefetch(at + AHEAD);
-            if (!bf16) {
-                __builtin_prefetch(at + AHEAD + 64);
-            }
-            load_weights(at, bf16, w);
-#pragma GCC unroll 2
-            for (int t = 0; t < tokens; t++) {
-#pragma GCC unroll 8
-                for (int g = 0; g < GROUPS; g++) {
-                    vec *s = sums + (t * experts + e) * GROUPS + g;
-                    *s = multiply_add(w[g], load(x + (t * chunks + c) * PARTS + g * LANES), *s);
-                }
-            }
-        }
+        few_chunk(weights + c * PARTS * size, row, x + c * PARTS, padded, tokens, experts, bf16, 1, sums);
     }
-    for (int e = 0; e < experts; e++) {
-        uint8_t rest[4 * PARTS] = {0};
-        vec w[GROUPS];
-        if (chunks > whole) {
-            memcpy(rest, weights + e * r->weight.row + whole * PARTS * size, (size_t)((r->d - whole * PARTS) * size));
+    if (whole * PARTS < r->d) {
+        uint8_t rest[8 * 4 * PARTS]; /* experts * PARTS */
+        memset(rest, 0, sizeof rest);
+        for (int e = 0; e < experts; e++) {
+            memcpy(rest + e * 4 * PARTS, weights + e * row + whole * PARTS * size,
+                   (size_t)((r->d - whole * PARTS) * size));
         }
-        load_weights(rest, bf16, w);
-        for (int t = 0; t < tokens; t++) {
-            float lanes[PARTS], parts[PARTS];
+        few_chunk(rest, 4 * PARTS, x + whole * PARTS, padded, tokens, experts, bf16, 0, sums);
+    }
+    for (int t = 0; t < tokens; t++) {
+        for (int e = 0; e < experts; e++) {
+            float lanes[PARTS];
             for (int g = 0; g < GROUPS; g++) {
-                vec s = sums[(t * experts + e) * GROUPS + g];
-                if (chunks > whole) {
-                    s = multiply_add(w[g], load(x + (t * chunks + whole) * PARTS + g * LANES), s);
-                }
-                store(lanes + g * LANES, s, 0);
+                store(lanes + g * LANES, sums[(t * experts + e) * GROUPS + g], 0);
             }
-            for (int i = 0; i < PARTS; i++) {
-                int within = i % (2 * LANES);
-                parts[i] = bf16 ? lanes[i - within + within / 2 + (within % 2) * LANES] : lanes[i];
-            }
-            put(r, token + t, expert + e, parts);
+            finish(r, token + t, expert + e, lanes, (int)bf16);
         }
     }
 }
@@ -163,7 +146,7 @@ INLINE void few_tokens(const struct octet_moe_router *r, int64_t first, int64_t 
     }
 }
 
-/* Packed tokens times some experts, whose weights are neighbours along a row. */
+/* Packed tokens times some experts. */
 OCTET_EXPORT void LEVEL(router_few)(const struct octet_moe_router *r, int64_t first, int64_t end) {
     if (r->weight.bf16) {
         few_tokens(r, first, end, 1);
@@ -175,89 +158,104 @@ OCTET_EXPORT void LEVEL(router_few)(const struct octet_moe_router *r, int64_t fi
 /* ------------------------------------------------------------------------------------------------ many tokens */
 
 OCTET_EXPORT int64_t LEVEL(router_layout)(int64_t which) {
-    return which == 0 ? TASK_TOKENS : which == 1 ? TASK_EXPERTS : ROUTER_WORK * (int64_t)sizeof(float);
+    return which == 0 ? TASK_TOKENS : which == 1 ? TASK_EXPERTS : TILES * TILE_SUMS * (int64_t)sizeof(float);
 }
 
-/* A stretch of rows as floats [group][row][chunk][lane], rows up to a multiple of the tile's and the last chunk with zeros. */
-INLINE void pack(const struct octet_moe_matrix *m, int64_t first, int64_t count, int64_t padded, int64_t k,
-                 int64_t length, float *to) {
-    for (int64_t i = 0; i < padded; i++) {
-        for (int64_t c = 0; c * PARTS < length; c++) {
-            float x[PARTS] = {0};
-            if (i < count) {
-                widen(m, m->at + (first + i) * m->row + (k + c * PARTS) * m->column,
-                      moe_least(PARTS, length - c * PARTS), x);
-            }
-            for (int g = 0; g < GROUPS; g++) {
-                store(to + (g * padded + i) * GROUP_ROW + c * LANES, load(x + g * LANES), 0);
-            }
+/* Adds some chunks of rows times rows to sums [GROUPS][token][expert][LANES]. */
+INLINE void tile(const uint8_t *const *a, const uint8_t *const *b, int64_t k, int64_t chunks, int64_t a_bf16,
+                 int64_t b_bf16, float *sums) {
+    int64_t a_size = a_bf16 ? 2 : 4, b_size = b_bf16 ? 2 : 4;
+    int pairs = a_bf16 && b_bf16;
+#pragma GCC unroll 8
+    for (int g = 0; g < GROUPS; g++, sums += TILE_TOKENS * TILE_EXPERTS * LANES) {
+        vec s[TILE_TOKENS][TILE_EXPERTS];
+#pragma GCC unroll 32
+        for (int i = 0; i < TILE_TOKENS * TILE_EXPERTS; i++) {
+            (&s[0][0])[i] = load(sums + i * LANES);
         }
-    }
-}
-
-/* Adds the products of some rows of either side to sums [token][expert][lane]. */
-INLINE void tile(const float *a, const float *b, int64_t chunks, float *sums) {
-    vec s[TILE_TOKENS][TILE_EXPERTS];
-#pragma GCC unroll 8
-    for (int t = 0; t < TILE_TOKENS; t++) {
-#pragma GCC unroll 8
-        for (int e = 0; e < TILE_EXPERTS; e++) {
-            s[t][e] = load(sums + (t * TILE_EXPERTS + e) * LANES);
-        }
-    }
-    for (int64_t c = 0; c < chunks * LANES; c += LANES) {
-        vec w[TILE_EXPERTS];
-#pragma GCC unroll 8
-        for (int e = 0; e < TILE_EXPERTS; e++) {
-            w[e] = load(b + e * GROUP_ROW + c);
-        }
-#pragma GCC unroll 8
-        for (int t = 0; t < TILE_TOKENS; t++) {
-            vec x = load(a + t * GROUP_ROW + c);
+        for (int64_t i = k + g / 2 * TWO; i < k + chunks * PARTS; i += PARTS) {
+            vec w[TILE_EXPERTS];
 #pragma GCC unroll 8
             for (int e = 0; e < TILE_EXPERTS; e++) {
-                s[t][e] = multiply_add(w[e], x, s[t][e]);
+                w[e] = one_of_two(b[e] + i * b_size, b_bf16, pairs, g % 2);
+            }
+#pragma GCC unroll 8
+            for (int t = 0; t < TILE_TOKENS; t++) {
+                vec x = one_of_two(a[t] + i * a_size, a_bf16, pairs, g % 2);
+#pragma GCC unroll 8
+                for (int e = 0; e < TILE_EXPERTS; e++) {
+                    s[t][e] = multiply_add(w[e], x, s[t][e]);
+                }
+            }
+        }
+#pragma GCC unroll 32
+        for (int i = 0; i < TILE_TOKENS * TILE_EXPERTS; i++) {
+            store(sums + i * LANES, (&s[0][0])[i], 0);
+        }
+    }
+}
+
+/* The last elements of some rows, with zeros behind them. */
+INLINE void copy_rest(const uint8_t **rows, int count, int64_t from, int64_t elements, int64_t bf16, uint8_t *to) {
+    int64_t size = bf16 ? 2 : 4;
+    memset(to, 0, (size_t)(count * 4 * PARTS));
+    for (int i = 0; i < count; i++) {
+        memcpy(to + i * 4 * PARTS, rows[i] + from * size, (size_t)(elements * size));
+        rows[i] = to + i * 4 * PARTS;
+    }
+}
+
+INLINE void many(const struct octet_moe_router *r, int64_t token, int64_t expert, int64_t a_bf16, int64_t b_bf16,
+                 float *work) {
+    int64_t m = moe_least(TASK_TOKENS, r->tokens - token), n = moe_least(TASK_EXPERTS, r->experts - expert);
+    int64_t whole = r->d / PARTS * PARTS, stretch = STRETCH / (a_bf16 && b_bf16 ? 2 : 4);
+    int64_t tiles = ((m + TILE_TOKENS - 1) / TILE_TOKENS) * ((n + TILE_EXPERTS - 1) / TILE_EXPERTS);
+    memset(work, 0, (size_t)tiles * TILE_SUMS * sizeof(float));
+    for (int64_t k = 0; k < r->d; k += stretch) {
+        float *sums = work;
+        for (int64_t t = 0; t < m; t += TILE_TOKENS) {
+            for (int64_t e = 0; e < n; e += TILE_EXPERTS, sums += TILE_SUMS) {
+                /* Rows behind the last are the last: nobody looks at what comes of them. */
+                const uint8_t *a[TILE_TOKENS], *b[TILE_EXPERTS];
+                for (int i = 0; i < TILE_TOKENS; i++) {
+                    a[i] = r->hidden.at + (token + moe_least(m - 1, t + i)) * r->hidden.row;
+                }
+                for (int i = 0; i < TILE_EXPERTS; i++) {
+                    b[i] = r->weight.at + (expert + moe_least(n - 1, e + i)) * r->weight.row;
+                }
+                int64_t end = moe_least(whole, k + stretch);
+                tile(a, b, k, (end - k) / PARTS, a_bf16, b_bf16, sums);
+                if (end < r->d && end < k + stretch) {
+                    uint8_t tokens[TILE_TOKENS * 4 * PARTS], experts[TILE_EXPERTS * 4 * PARTS];
+                    copy_rest(a, TILE_TOKENS, whole, r->d - whole, a_bf16, tokens);
+                    copy_rest(b, TILE_EXPERTS, whole, r->d - whole, b_bf16, experts);
+                    tile(a, b, 0, 1, a_bf16, b_bf16, sums);
+                }
             }
         }
     }
-#pragma GCC unroll 8
-    for (int t = 0; t < TILE_TOKENS; t++) {
-#pragma GCC unroll 8
-        for (int e = 0; e < TILE_EXPERTS; e++) {
-            store(sums + (t * TILE_EXPERTS + e) * LANES, s[t][e], 0);
+    float *sums = work;
+    for (int64_t t = 0; t < m; t += TILE_TOKENS) {
+        for (int64_t e = 0; e < n; e += TILE_EXPERTS, sums += TILE_SUMS) {
+            for (int64_t i = 0; i < TILE_TOKENS * TILE_EXPERTS; i++) {
+                float lanes[PARTS];
+                for (int g = 0; g < GROUPS; g++) {
+                    store(lanes + g * LANES, load(sums + (g * TILE_TOKENS * TILE_EXPERTS + i) * LANES), 0);
+                }
+                if (t + i / TILE_EXPERTS < m && e + i % TILE_EXPERTS < n) {
+                    finish(r, token + t + i / TILE_EXPERTS, expert + e + i % TILE_EXPERTS, lanes, a_bf16 && b_bf16);
+                }
+            }
         }
     }
 }
 
 /* Up to TASK_TOKENS times up to TASK_EXPERTS; work: aligned to 64. */
 OCTET_EXPORT void LEVEL(router_many)(const struct octet_moe_router *r, int64_t token, int64_t expert, float *work) {
-    int64_t m = moe_least(TASK_TOKENS, r->tokens - token), n = moe_least(TASK_EXPERTS, r->experts - expert);
-    int64_t rows = (m + TILE_TOKENS - 1) / TILE_TOKENS * TILE_TOKENS;
-    int64_t columns = (n + TILE_EXPERTS - 1) / TILE_EXPERTS * TILE_EXPERTS;
-    float *a = work, *b = a + TASK_TOKENS * STRETCH, *sums = b + TASK_EXPERTS * STRETCH;
-    memset(sums, 0, (size_t)(rows * columns * PARTS) * sizeof(float)); /* [group][tile][token][expert][lane] */
-    for (int64_t k = 0; k < r->d; k += STRETCH) {
-        int64_t length = moe_least(STRETCH, r->d - k), chunks = (length + PARTS - 1) / PARTS;
-        pack(&r->hidden, token, m, rows, k, length, a);
-        pack(&r->weight, expert, n, columns, k, length, b);
-        for (int64_t g = 0; g < GROUPS; g++) {
-            for (int64_t t = 0; t < rows; t += TILE_TOKENS) {
-                for (int64_t e = 0; e < columns; e += TILE_EXPERTS) {
-                    tile(a + (g * rows + t) * GROUP_ROW, b + (g * columns + e) * GROUP_ROW, chunks,
-                         sums + (g * rows * columns + t * columns + e * TILE_TOKENS) * LANES);
-                }
-            }
-        }
-    }
-    for (int64_t t = 0; t < m; t++) {
-        for (int64_t e = 0; e < n; e++) {
-            float parts[PARTS];
-            int64_t within = t % TILE_TOKENS * TILE_EXPERTS + e % TILE_EXPERTS;
-            int64_t at = (t - t % TILE_TOKENS) * columns + (e - e % TILE_EXPERTS) * TILE_TOKENS + within;
-            for (int g = 0; g < GROUPS; g++) {
-                store(parts + g * LANES, load(sums + (g * rows * columns + at) * LANES), 0);
-            }
-            put(r, token + t, expert + e, parts);
-        }
+    switch ((r->hidden.bf16 ? 2 : 0) | (r->weight.bf16 ? 1 : 0)) {
+        case 0: many(r, token, expert, 0, 0, work); break;
+        case 1: many(r, token, expert, 0, 1, work); break;
+        case 2: many(r, token, expert, 1, 0, work); break;
+        default: many(r, token, expert, 1, 1, work); break;
     }
 }

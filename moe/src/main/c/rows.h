@@ -46,7 +46,8 @@ INLINE void scale_row(const uint8_t *from, uint8_t *to, int64_t columns, int64_t
     for (; i + 2 * LANES <= columns; i += 2 * LANES) {
         vec a, b;
         if (bf16) {
-            load_pairs(from + 2 * i, &a, &b);
+            a = load_even(from + 2 * i);
+            b = load_odd(from + 2 * i);
             store_pairs(to + 2 * i, times(a, w), times(b, w), past_cache);
         } else {
             store(to + 4 * i, times(load(from + 4 * i), w), past_cache);
@@ -102,7 +103,8 @@ INLINE void load_two(const uint8_t *at, int64_t bf16, int64_t to_bf16, vec *x) {
         x[0] = load(at);
         x[1] = load(at + 4 * LANES);
     } else if (to_bf16) {
-        load_pairs(at, x, x + 1);
+        x[0] = load_even(at);
+        x[1] = load_odd(at);
     } else {
         x[0] = load_halves(at);
         x[1] = load_halves(at + 2 * LANES);

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.octet.core.DType;
+import dev.octet.core.GuardedMemory;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import java.util.SplittableRandom;

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.octet.core.DType;
+import dev.octet.core.GuardedMemory;
 import dev.octet.core.Shape;
 import dev.octet.core.Tensor;
 import dev.octet.core.cpu.CpuPool;
@@ -14,7 +15,6 @@ import dev.octet.fp8.Activation;
 import dev.octet.fp8.Epilogue;
 import dev.octet.fp8.Fp8;
 import dev.octet.fp8.Granularity;
-import dev.octet.fp8.GuardedMemory;
 import dev.octet.fp8.ScaleFormat;
 import dev.octet.fp8.ScaledTensor;
 import dev.octet.fp8.Scaling;

@@ -39,8 +39,8 @@ final class FfmPermutation {
     private static final int TASK_POSITIONS = 512;
     /** Up to so many bytes of rows waking other threads costs more than they bring. */
     private static final long SERIAL_BYTES = 64 << 10;
-    /** From so many bytes on rows are written past the caches: more than a second-level cache holds. */
-    private static final long PAST_CACHE = 4 << 20;
+    /** From so many bytes on rows are written past the caches: fewer are still in the last one when they are read. */
+    private static final long PAST_CACHE = 16 << 20;
     private static final int LINE = 64;
 
     private static final int ONE_F32 = Float.floatToRawIntBits(1);

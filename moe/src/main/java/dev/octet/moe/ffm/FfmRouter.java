@@ -11,8 +11,9 @@ import java.lang.invoke.MethodHandle;
 import java.lang.ref.Reference;
 
 /**
- * The router's product in native code: few tokens are packed once and multiplied with the weights as they lie, some experts
- * a task; of many tokens a task has a block, and a block of experts. Sums have one order either way; see router.h.
+ * The router's product in native code, for rows whose elements are neighbours: few tokens are widened once and multiplied
+ * with the weights as they lie, some experts a task; of many tokens a task has a block, and a block of experts. Sums have
+ * one order either way; see router.h.
  *
  * <p>Each thread keeps one of these, so that a call leaves nothing to the garbage collector.
  */
@@ -47,9 +48,10 @@ final class FfmRouter {
 
     private FfmRouter() {}
 
-    /** {@return whether there is anything to multiply} */
-    static boolean takes(Tensor hidden, Tensor out) {
-        return out.shape().elements() > 0 && hidden.dim(1) > 0;
+    /** {@return whether there is a kernel for it} */
+    static boolean takes(Tensor hidden, Tensor weight, Tensor out) {
+        return out.shape().elements() > 0 && hidden.dim(1) > 0 && (hidden.dim(1) == 1
+                || hidden.stride(1) == 1 && weight.stride(1) == 1);
     }
 
     static void multiply(Tensor hidden, Tensor weight, Tensor out, CpuPool pool) {
@@ -57,19 +59,19 @@ final class FfmRouter {
         long tokens = hidden.dim(0);
         long d = hidden.dim(1);
         mine.experts = weight.dim(0);
-        boolean few = tokens <= FEW_TOKENS && (weight.stride(1) == 1 || d == 1);
+        boolean few = tokens <= FEW_TOKENS;
         long packed = few ? tokens * Math.ceilDiv(d, (long) PARTS) * PARTS * Float.BYTES : 0;
         long call = Scratch.get(CALL_SLOT, STRUCT_BYTES + packed).address();
         mine.call = call;
         putMatrix(call, 0, hidden);
-        putMatrix(call, 4, weight);
-        put(call, 8, out.address());
-        put(call, 9, out.stride(0) * Float.BYTES);
-        put(call, 10, out.stride(1) * Float.BYTES);
-        put(call, 11, tokens);
-        put(call, 12, mine.experts);
-        put(call, 13, d);
-        put(call, 14, call + STRUCT_BYTES);
+        putMatrix(call, 3, weight);
+        put(call, 6, out.address());
+        put(call, 7, out.stride(0) * Float.BYTES);
+        put(call, 8, out.stride(1) * Float.BYTES);
+        put(call, 9, tokens);
+        put(call, 10, mine.experts);
+        put(call, 11, d);
+        put(call, 12, call + STRUCT_BYTES);
         if (few) {
             pack(call);
             run(pool, ceil(mine.experts, FEW_EXPERTS), mine.few, tokens * mine.experts * d);
@@ -102,8 +104,7 @@ final class FfmRouter {
         long size = t.dtype().byteSize();
         put(struct, field, t.address());
         put(struct, field + 1, t.stride(0) * size);
-        put(struct, field + 2, t.stride(1) * size);
-        put(struct, field + 3, t.dtype() == DType.BF16 ? 1 : 0);
+        put(struct, field + 2, t.dtype() == DType.BF16 ? 1 : 0);
     }
 
     private static void put(long struct, int field, long value) {

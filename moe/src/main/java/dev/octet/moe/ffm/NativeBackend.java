@@ -65,7 +65,7 @@ public final class NativeBackend implements MoeBackend {
 
     @Override
     public void routerLogits(Tensor hidden, Tensor weight, Tensor out, Execution execution) {
-        if (FfmRouter.takes(hidden, out)) {
+        if (FfmRouter.takes(hidden, weight, out)) {
             FfmRouter.multiply(hidden, weight, out, execution.pool());
         } else {
             other.routerLogits(hidden, weight, out, execution);

@@ -1,8 +1,5 @@
-package dev.octet.fp8;
+package dev.octet.core;
 
-import dev.octet.core.DType;
-import dev.octet.core.Shape;
-import dev.octet.core.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
