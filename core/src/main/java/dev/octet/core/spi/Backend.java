@@ -20,14 +20,6 @@ public interface Backend {
     /** {@return empty if the backend can run here, else why not and what would help; never throws} */
     Optional<String> unavailable();
 
-    /**
-     * {@return what is taken where nobody names a backend and this one is the best: itself, or the same without the
-     * operations that another does faster here}
-     */
-    default Backend byDefault() {
-        return this;
-    }
-
     /** {@return in a few words how it runs here, for example {@code 512-bit vectors, 2 threads}} */
     String description();
 

@@ -150,7 +150,6 @@ public final class Backends<B extends Backend> {
         return paths;
     }
 
-    @SuppressWarnings("unchecked") // a backend's variant has its type
     private B choose(Device.Kind kind) {
         if (required != null) {
             B b = named(required);
@@ -173,6 +172,6 @@ public final class Backends<B extends Backend> {
         if (chosen == null) {
             throw new IllegalArgumentException("no " + module + " backend for tensors on " + kind + reasons);
         }
-        return (B) chosen.byDefault();
+        return chosen;
     }
 }

@@ -35,10 +35,9 @@ final class Fp8Library {
         return library.best(COMPILED.toArray(InstructionSet[]::new)).orElse(null);
     }
 
-    /** {@return whether the GEMM is known to be faster than that on the Vector API, by measurement} */
-    static boolean hasFasterGemm() {
-        InstructionSet level = LEVEL;
-        return level == InstructionSet.AVX512 || level == InstructionSet.AVX512_BF16 || level == InstructionSet.AMX;
+    /** {@return whether the kernels are known to be faster than those on the Vector API, by measurement} */
+    static boolean isFaster() {
+        return LEVEL != null && LEVEL != InstructionSet.NEON && LEVEL != InstructionSet.NEON_BF16;
     }
 
     /** {@return empty if the kernels can run, else why not} */
@@ -64,7 +63,7 @@ final class Fp8Library {
         return LIBRARY.function(symbol(name), FunctionDescriptor.ofVoid(longs(longs)));
     }
 
-    /** {@return whether there are quantisers and casts for this processor; all of them are faster, by measurement} */
+    /** {@return whether there are quantisers and casts for this processor} */
     static boolean hasConverters() {
         return CONVERTERS != null;
     }

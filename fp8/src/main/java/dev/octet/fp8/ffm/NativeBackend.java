@@ -27,16 +27,9 @@ public final class NativeBackend implements Fp8Backend {
     private static final int BELOW_CPU = 90;
 
     private final Fp8Backend other = CpuConfig.vectorBits() == 0 ? new ScalarBackend() : new VectorBackend();
-    private final boolean hasGemm;
 
     /** For the service loader. */
-    public NativeBackend() {
-        this(true);
-    }
-
-    private NativeBackend(boolean hasGemm) {
-        this.hasGemm = hasGemm;
-    }
+    public NativeBackend() {}
 
     @Override
     public String name() {
@@ -48,16 +41,10 @@ public final class NativeBackend implements Fp8Backend {
         return Device.Kind.CPU;
     }
 
-    /** Above the Vector API's where any of it is faster; on Arm it was never measured. */
+    /** Above the Vector API's where it is faster; on Arm it was never measured. */
     @Override
     public int priority() {
-        return Fp8Library.hasFasterGemm() || Fp8Library.hasConverters() ? ABOVE_CPU : BELOW_CPU;
-    }
-
-    /** Without the GEMM where that is slower: with AVX2 alone few rows take two and a half times as long. */
-    @Override
-    public Backend byDefault() {
-        return Fp8Library.hasFasterGemm() || !Fp8Library.hasConverters() ? this : new NativeBackend(false);
+        return Fp8Library.isFaster() ? ABOVE_CPU : BELOW_CPU;
     }
 
     @Override
@@ -75,7 +62,7 @@ public final class NativeBackend implements Fp8Backend {
         return switch (operation) {
             case "fp8.cast", "fp8.quantize", "fp8.dequantize", "fp8.requantize" ->
                     Fp8Library.hasConverters() ? this : other;
-            default -> hasGemm ? this : other;
+            default -> this;
         };
     }
 
@@ -117,7 +104,7 @@ public final class NativeBackend implements Fp8Backend {
 
     @Override
     public void gemm(ScaledTensor a, ScaledTensor b, Tensor d, Epilogue epilogue, Execution execution) {
-        if (!hasGemm || a.columns() > MAX_K) {
+        if (a.columns() > MAX_K) {
             other.gemm(a, b, d, epilogue, execution);
             return;
         }
@@ -138,7 +125,7 @@ public final class NativeBackend implements Fp8Backend {
     @Override
     public void groupedGemm(ScaledTensor a, long[] begins, long[] ends, List<ScaledTensor> b, Tensor d,
             Execution execution) {
-        if (!hasGemm || a.columns() > MAX_K) {
+        if (a.columns() > MAX_K) {
             other.groupedGemm(a, begins, ends, b, d, execution);
             return;
         }
