@@ -1,5 +1,5 @@
 /*
- * The kernels, for one instruction set. Who includes this has defined LEVEL(name), the name of a function for the set,
+ * The kernels of rows, for one instruction set; the router's are in router.h. Who includes this has defined LEVEL(name), the name of a function for the set,
  * and gives in LANES_FILE vectors of LANES floats:
  *
  *   zero, all, multiply_add, times, load, store   as one would think; past_cache: to memory, aligned to a vector
@@ -18,5 +18,3 @@
 #include LANES_FILE
 
 #include "rows.h"
-
-#include "router.h"

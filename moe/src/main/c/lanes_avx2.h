@@ -3,7 +3,7 @@
 
 typedef __m256 vec;
 
-enum { LANES = 8, TILE_TOKENS = 6, TILE_EXPERTS = 2, FEW_EXPERTS_OF_ONE = 2, FEW_EXPERTS_OF_TWO = 1 };
+enum { LANES = 8 };
 
 INLINE vec zero(void) {
     return _mm256_setzero_ps();

@@ -2,3 +2,5 @@
 #define LANES_FILE "lanes_avx512.h"
 
 #include "kernels.h"
+
+#include "router.h"

@@ -2,3 +2,5 @@
 #define LANES_FILE "lanes_neon.h"
 
 #include "kernels.h"
+
+#include "router.h"

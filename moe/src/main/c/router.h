@@ -1,7 +1,7 @@
 /*
  * Tokens times the centroids of experts, in FP32, rows whose elements are neighbours. A product is the sum of 32 partial
  * sums, of which the p-th has the fused multiply-adds of elements p, p + 32, p + 64 and so on, in this order; sums 16, 8, 4,
- * 2 and 1 apart are added then. So it has the same bits for any number of tokens and for every instruction set.
+ * 2 and 1 apart are added then. So it has the same bits for any number of tokens and for every instruction set that has this kernel.
  *
  * Neither side is copied: where BF16 meets BF16 a vector of both is taken as even and odd elements, an operation each, and
  * partial sums are put in their order at the end. Few tokens: memory is the limit, so that several rows of weights are read

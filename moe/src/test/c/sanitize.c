@@ -20,9 +20,12 @@ struct kernels {
     int64_t (*router_layout)(int64_t);
 };
 
-#define DECLARE(s)                                                                                                     \
+#define DECLARE_ROWS(s)                                                                                                \
     void octet_moe_expand_##s(const struct octet_moe_permute *, int64_t, int64_t, const int32_t *);                    \
-    void octet_moe_reduce_##s(const struct octet_moe_permute *, int64_t, int64_t, const int32_t *);                    \
+    void octet_moe_reduce_##s(const struct octet_moe_permute *, int64_t, int64_t, const int32_t *);
+
+#define DECLARE(s)                                                                                                     \
+    DECLARE_ROWS(s)                                                                                                    \
     void octet_moe_router_pack_##s(const struct octet_moe_router *);                                                   \
     void octet_moe_router_few_##s(const struct octet_moe_router *, int64_t, int64_t);                                  \
     void octet_moe_router_many_##s(const struct octet_moe_router *, int64_t, int64_t, float *);                        \
@@ -31,7 +34,8 @@ struct kernels {
                                          octet_moe_router_few_##s, octet_moe_router_many_##s,                          \
                                          octet_moe_router_layout_##s};
 #if defined(__x86_64__)
-DECLARE(avx2)
+DECLARE_ROWS(avx2)
+static const struct kernels K_avx2 = {"avx2", octet_moe_expand_avx2, octet_moe_reduce_avx2, 0, 0, 0, 0};
 DECLARE(avx512)
 #else
 DECLARE(neon)
@@ -254,7 +258,9 @@ static void route(const struct kernels *k) {
 static void one(const struct kernels *k) {
     there(k);
     back(k);
-    route(k);
+    if (k->router_many) {
+        route(k);
+    }
 }
 
 static void one_round(int32_t sets) {

@@ -114,6 +114,8 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         } else {
             withoutNativeKernels(most, cases);
         }
+        router(most, cases);
+        permutation(most, cases);
         return cases;
     }
 
@@ -124,13 +126,15 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
         for (int t : quick ? List.of(most) : threads) {
             cases.add(Case.of("MoeBenchmark.gate", "backend", backend, "threads", t, "tokens", 4096));
         }
+    }
+
+    private void router(int threads, List<Case> cases) {
         for (int tokens : quick ? List.of(1) : List.of(1, 4096)) {
             for (String dtype : quick ? List.of("BF16") : List.of("BF16", "F32")) {
-                cases.add(Case.of("MoeBenchmark.router", "backend", backend, "threads", most, "tokens", tokens, "n",
+                cases.add(Case.of("MoeBenchmark.router", "backend", backend, "threads", threads, "tokens", tokens, "n",
                         256, "k", 7168, "dtype", dtype));
             }
         }
-        permutation(most, cases);
     }
 
     /** Where what a call costs counts: native code must not be slower than what would run without it. */

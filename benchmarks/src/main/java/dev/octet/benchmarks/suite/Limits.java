@@ -75,11 +75,15 @@ public record Limits(double flops, double read, double copied, String peak) {
      * @return the limits beside that case
      */
     public static Limits of(Map<Case, Measurement> all, Case c) {
-        Limits run = c.method().startsWith("MlaBenchmark.") ? ofAttention(all, c.threads())
-                : of(all, c.threads(), c.text("backend"));
+        Limits run = isOfFp32(c) ? of(all, c.threads(), "cpu") : of(all, c.threads(), c.text("backend"));
         Measurement m = all.get(c);
         return m == null ? run : new Limits(run.flops, Double.isNaN(m.read()) ? run.read : m.read(),
                 Double.isNaN(m.copied()) ? run.copied : m.copied(), run.peak);
+    }
+
+    /** Attention, and the router's product, which adds up products of FP32 on every backend. */
+    private static boolean isOfFp32(Case c) {
+        return c.method().startsWith("MlaBenchmark.") || c.method().equals("MoeBenchmark.router");
     }
 
     private static double nanos(Map<Case, Measurement> all, String probe, int threads) {
@@ -97,7 +101,7 @@ public record Limits(double flops, double read, double copied, String peak) {
         if (c.method().startsWith("GemmBenchmark.") || c.method().startsWith("MlaBenchmark.")
                 || c.method().startsWith("MoeBenchmark.") || c.method().startsWith("GroupedBenchmark.")) {
             probes.add(probe("fma", c.threads()));
-            if (isNative(c) && DotProbe.isThere() && !c.method().startsWith("MlaBenchmark.")) {
+            if (isNative(c) && DotProbe.isThere() && !isOfFp32(c)) {
                 probes.add(probe("dot", c.threads()));
             }
             probes.add(probe("read", c.threads()));

@@ -44,6 +44,11 @@ final class MoeLibrary {
         return LEVEL == InstructionSet.AVX2 || LEVEL == InstructionSet.AVX512;
     }
 
+    /** {@return whether there is a kernel of the router's product: with AVX2 it would not be faster than without} */
+    static boolean hasRouter() {
+        return LEVEL != InstructionSet.AVX2;
+    }
+
     /** {@return a function of the level, which gets so many longs and returns nothing} */
     static MethodHandle procedure(String name, int longs) {
         return LIBRARY.function(symbol(name), FunctionDescriptor.ofVoid(longs(longs)));

@@ -58,14 +58,15 @@ public final class NativeBackend implements MoeBackend {
     @Override
     public Backend doing(String operation) {
         return switch (operation) {
-            case "moe.routerLogits", "moe.expand", "moe.reduce" -> this;
+            case "moe.expand", "moe.reduce" -> this;
+            case "moe.routerLogits" -> MoeLibrary.hasRouter() ? this : other;
             default -> other;
         };
     }
 
     @Override
     public void routerLogits(Tensor hidden, Tensor weight, Tensor out, Execution execution) {
-        if (FfmRouter.takes(hidden, weight, out)) {
+        if (MoeLibrary.hasRouter() && FfmRouter.takes(hidden, weight, out)) {
             FfmRouter.multiply(hidden, weight, out, execution.pool());
         } else {
             other.routerLogits(hidden, weight, out, execution);
