@@ -32,10 +32,10 @@ struct ahead {
     int lines;                   /* to be fetched for every 16 dimensions of a tile of scores */
 };
 
-/** Fetches some of them into the second-level cache, few enough at a time that memory keeps up with it. */
+/** Fetches some of them, few enough at a time that memory keeps up with it. */
 INLINE void prefetch(struct ahead *a) {
     for (int i = 0; i < a->lines && *a->token; i++) {
-        _mm_prefetch((const char *)*a->token + a->at, _MM_HINT_T1);
+        _mm_prefetch((const char *)*a->token + a->at, _MM_HINT_T0);
         a->at += 64;
         if (a->at >= a->bytes) {
             a->at = 0;

@@ -3,13 +3,15 @@
  * are kept and multiplied:
  *
  *   struct keys      a chunk of keys in the form that products take
- *   load_keys        fills it
+ *   load_keys        fills it, but for what block_of and convert do
+ *   block_of         a block of dimensions of a group of keys, and convert, which brings some of them into that form
  *   pack_rows        brings 16 queries into the form that products take
- *   scores           s[key][row] = SUM over d of query[row][d] * key[d]
+ *   score_block      s[key][row] += SUM over d of query[row][d] * key[d], of a block and a group
  *   values           o[row][d] = alpha[row] * o[row][d] + SUM over keys of s[key][row] * key[d]
  *
- * Schedule of a split: chunks of at most 96 keys, the first ones of 24 and 48, since nobody has fetched them ahead; the
- * records of the next chunk are prefetched while scores of this one are made. For each panel of 32 rows (or the last
+ * Schedule of a split: chunks of at most 96 keys. The first panel's scores are made group by group of 24 keys, while
+ * records of the next group, of this chunk or the next, are prefetched, and the next block of dimensions is brought into
+ * the form that products take; so only a thread's very first keys are waited for. For each panel of 32 rows (or the last
  * 16) scores, mask, weights, sums of values. Lanes lie along the rows in scores and weights, along the dimensions in
  * values: nothing is ever added across lanes. Sums of a chunk start from 0 and are then added to the row's, so that
  * rounding errors grow with 96 + keys / 96 steps.
@@ -31,7 +33,7 @@ struct octet_mla_scratch {
     int32_t end[MAX_ROWS] __attribute__((aligned(64)));
     float x[PANEL][MAX_DIMS] __attribute__((aligned(64)));              /* queries, or a line of the result */
     float key[MAX_DIMS] __attribute__((aligned(64)));
-    const uint8_t *tokens[2][CHUNK + 1];                                /* records of this chunk and the next; null */
+    const uint8_t *tokens[CHUNK + GROUP + 1];                           /* records of a chunk and what follows; null */
     struct keys k;
 };
 
@@ -105,6 +107,10 @@ static void weights(float *s, int64_t keys, float factor, float *max, float *sum
 }
 
 /* ---------------------------------------------------------------------------------------------------------- records */
+
+INLINE int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
 /** Where the records of some tokens are, and a null behind the last. */
 static void find_tokens(const struct octet_mla_call *c, const struct octet_mla_unit *u, int64_t key, int64_t keys,
@@ -239,8 +245,39 @@ static void add_slowly(const struct octet_mla_call *c, struct octet_mla_scratch 
 
 /* ---------------------------------------------------------------------------------------------------------- a split */
 
+static void scores(const struct octet_mla_call *c, struct octet_mla_scratch *w, const uint8_t *q, int vectors,
+        int64_t keys, struct ahead *a) {
+    const int64_t dims = c->rank + c->rope;
+    memset(w->s, 0, (size_t)((keys + GROUP - 1) / GROUP * GROUP) * sizeof w->s[0]);
+    struct pending p = {0};
+    if (w->k.converted) {
+        /* Packed queries of a block meet all groups while they are in the first-level cache. */
+        for (int64_t d = 0; d < dims; d += BLOCK) {
+            for (int64_t j = 0; j < keys; j += GROUP) {
+                score_block(c, &w->k, q, vectors, j, d, w->s, a, &p);
+            }
+        }
+        return;
+    }
+    p = block_of(c, &w->k, 0, 0);
+    convert(&p, GROUP);
+    for (int64_t j = 0; j < keys; j += GROUP) {
+        for (int64_t d = 0; d < dims; d += BLOCK) {
+            p.keys = 0;
+            if (d + BLOCK < dims) {
+                p = block_of(c, &w->k, j, d + BLOCK);
+            } else if (j + GROUP < keys) {
+                p = block_of(c, &w->k, j + GROUP, 0);
+            }
+            score_block(c, &w->k, q, vectors, j, d, w->s, a, &p);
+        }
+    }
+    w->k.converted = 1;
+}
+
 static void attend_chunk(const struct octet_mla_call *c, const struct octet_mla_unit *u, struct octet_mla_scratch *w,
-        const uint8_t *const *token, int64_t key, int64_t keys, float *o, float *max, float *sum, struct ahead *a) {
+        int64_t key, int64_t keys, float *o, float *max, float *sum, struct ahead *a) {
+    const uint8_t *const *token = w->tokens;
     const float factor = (float)(c->scale * 1.4426950408889634);
     const int64_t padded = (u->rows + 15) / 16 * 16;
     load_keys(c, &w->k, token, keys);
@@ -251,7 +288,7 @@ static void attend_chunk(const struct octet_mla_call *c, const struct octet_mla_
         if (w->end[last] <= key || w->first[row] >= key + keys) {
             continue;
         }
-        scores(c, &w->k, u->packed + row * packed_bytes(c), vectors, keys, w->s, a);
+        scores(c, w, u->packed + row * packed_bytes(c), vectors, keys, a);
         int fast = all_finite(w->s, vectors, keys);
         if (!fast) {
             score_slowly(c, u, w, row, vectors, token, keys);
@@ -281,7 +318,7 @@ static int64_t find_next_split(const struct octet_mla_call *c, int64_t unit, int
     if (unit < c->unit_count) {
         const struct octet_mla_unit *u = c->units + unit;
         int64_t from = u->first_key + split * u->split_keys;
-        keys = u->end_key - from < GROUP + 2 * GROUP ? u->end_key - from : GROUP + 2 * GROUP;
+        keys = smaller(u->end_key - from, GROUP);
         find_tokens(c, u, from, keys, to);
     }
     to[keys] = 0;
@@ -303,23 +340,20 @@ STEP(attend) {
     }
     int64_t from = u->first_key + task * u->split_keys;
     int64_t to = from + u->split_keys < u->end_key ? from + u->split_keys : u->end_key;
-    int64_t lines = (c->record_bytes + 63) / 64, steps = (c->rank + c->rope + 15) / 16;
-    int current = 0;
-    int64_t keys = to - from < GROUP ? to - from : GROUP, step = GROUP;
-    find_tokens(c, u, from, keys, w->tokens[0]);
-    struct ahead first = {w->tokens[0], 0, c->record_bytes, INT32_MAX};
+    /* For each 16 dimensions of a tile: a group of records in the time of a group's scores. */
+    const int64_t records = (c->record_bytes + 63) / 64 * GROUP, steps = (c->rank + c->rope + 15) / 16;
+    const int lines = (int)((records - 1) / (padded > 16 ? 2 * steps : steps) + 1);
+    find_tokens(c, u, from, smaller(to - from, GROUP), w->tokens);
+    struct ahead first = {w->tokens, 0, c->record_bytes, INT32_MAX};
     prefetch(&first);
-    for (int64_t key = from; key < to;) {
-        step = 2 * step < CHUNK ? 2 * step : CHUNK;
-        int64_t next = to - key - keys < step ? to - key - keys : step;
-        find_tokens(c, u, key + keys, next, w->tokens[1 - current]);
-        int64_t soon = next > 0 ? next : find_next_split(c, unit, task, w->tokens[1 - current]);
-        int64_t tiles = (keys + GROUP - 1) / GROUP * (padded > 16 ? 2 : 1);
-        struct ahead a = {w->tokens[1 - current], 0, c->record_bytes, (int)((soon * lines - 1) / (steps * tiles) + 1)};
-        attend_chunk(c, u, w, w->tokens[current], key, keys, o, max, sum, &a);
-        key += keys;
-        keys = next;
-        current = 1 - current;
+    for (int64_t key = from; key < to; key += CHUNK) {
+        int64_t keys = smaller(to - key, CHUNK), more = smaller(to - key - keys, GROUP);
+        find_tokens(c, u, key, keys + more, w->tokens);
+        if (more == 0) {
+            more = find_next_split(c, unit, task, w->tokens + keys);
+        }
+        struct ahead a = {w->tokens + smaller(keys, GROUP), 0, c->record_bytes, lines};
+        attend_chunk(c, u, w, key, keys, o, max, sum, &a);
     }
 }
 

@@ -77,11 +77,16 @@ INLINE void convert(struct pending *p, int64_t keys) {
     }
 }
 
-/** A block of a group's keys. */
+/** A block of a group's keys; with the first one come their scales. */
 static struct pending block_of(const struct octet_mla_call *c, struct keys *w, int64_t j, int64_t d) {
     struct pending p = {w->token + j, w->keys - j < GROUP ? w->keys - j : GROUP, 2 * d, BLOCK, 0, w->k[j] + d};
     if (d + BLOCK > c->rank + c->rope) {
         p.dims = c->rank + c->rope - d;
+    }
+    for (int64_t b = 0; d == 0 && c->format == OCTET_MLA_FP8 && b < c->rank / BLOCK; b++) {
+        for (int64_t i = 0; i < p.keys; i++) {
+            memcpy(&w->scales[b][j + i], p.token[i] + c->rank + 4 * b, 4);
+        }
     }
     if (c->format == OCTET_MLA_FP8) {
         p.scale = d < c->rank ? w->scales[d / BLOCK] + j : 0;
@@ -90,19 +95,15 @@ static struct pending block_of(const struct octet_mla_call *c, struct keys *w, i
     return p;
 }
 
-/** Finds scales. scores() brings keys into FP32; behind the last ones are zeros. */
+/** Keys that are brought into FP32 between their products; behind the last ones are zeros. */
 static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint8_t *const *token, int64_t keys) {
     int64_t padded = (keys + GROUP - 1) / GROUP * GROUP;
+    (void)c;
     w->token = token;
     w->keys = keys;
     w->converted = 0;
     for (int64_t j = keys; j < padded; j++) {
         memset(w->k[j], 0, sizeof w->k[j]);
-    }
-    for (int64_t b = 0; c->format == OCTET_MLA_FP8 && b < c->rank / BLOCK; b++) {
-        for (int64_t j = 0; j < keys; j++) {
-            memcpy(&w->scales[b][j], token[j] + c->rank + 4 * b, 4);
-        }
     }
 }
 
@@ -162,35 +163,17 @@ INLINE int64_t packed_bytes(const struct octet_mla_call *c) {
     return (c->rank + c->rope) * 4;
 }
 
-static void scores(const struct octet_mla_call *c, struct keys *w, const uint8_t *packed, int vectors, int64_t keys,
-        float (*s)[PANEL], struct ahead *a) {
-    const int64_t all = c->rank + c->rope, padded = (keys + GROUP - 1) / GROUP * GROUP;
-    const float *q = (const float *)(const void *)packed;
-    memset(s, 0, (size_t)padded * sizeof s[0]);
-    struct pending p = block_of(c, w, 0, 0);
-    if (!w->converted) {
-        convert(&p, GROUP);
+/** Scores of a group's keys and a block of dimensions, and in passing what is pending. */
+static void score_block(const struct octet_mla_call *c, struct keys *w, const uint8_t *packed, int vectors, int64_t j,
+        int64_t d, float (*s)[PANEL], struct ahead *a, struct pending *p) {
+    const int64_t all = c->rank + c->rope, dims = d + BLOCK < all ? BLOCK : all - d;
+    const float *q = (const float *)(const void *)packed + d * vectors * 16;
+    if (vectors == 1) {
+        score_1x24(q, w->k[j] + d, dims, s[j], a, p);
+        return;
     }
-    for (int64_t d = 0; d < all; d += BLOCK) {
-        int64_t dims = d + BLOCK < all ? BLOCK : all - d;
-        for (int64_t j = 0; j < padded; j += GROUP) {
-            /* What the next tile needs is made in this one. */
-            p.keys = 0;
-            if (!w->converted && j + GROUP < padded) {
-                p = block_of(c, w, j + GROUP, d);
-            } else if (!w->converted && d + BLOCK < all) {
-                p = block_of(c, w, 0, d + BLOCK);
-            }
-            if (vectors == 1) {
-                score_1x24(q, w->k[j] + d, dims, s[j], a, &p);
-                continue;
-            }
-            score_2x12(q, w->k[j] + d, dims, s[j], a, &p);
-            score_2x12(q, w->k[j + 12] + d, dims, s[j + 12], a, &p);
-        }
-        q += dims * vectors * 16;
-    }
-    w->converted = 1;
+    score_2x12(q, w->k[j] + d, dims, s[j], a, p);
+    score_2x12(q, w->k[j + 12] + d, dims, s[j + 12], a, p);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- values */

@@ -85,7 +85,7 @@ INLINE void convert(struct pending *p, int64_t keys) {
     }
 }
 
-/** A block of a group's keys. */
+/** A block of a group's keys; with the first one come their scales. */
 static struct pending block_of(const struct octet_mla_call *c, struct keys *w, int64_t j, int64_t d) {
     struct pending p = {w->token + j, w->keys - j < GROUP ? w->keys - j : GROUP, 2 * d, 2 * BLOCK, 0, w->k[j] + 2 * d};
     if (d + BLOCK > c->rank + c->rope) {
@@ -95,6 +95,14 @@ static struct pending block_of(const struct octet_mla_call *c, struct keys *w, i
         p.codes = d < c->rank;
         p.at = p.codes ? d : c->rank + c->rank / BLOCK * 4 + 2 * (d - c->rank);
     }
+    for (int64_t b = 0; d == 0 && c->format == OCTET_MLA_FP8 && b < c->rank / BLOCK; b++) {
+        for (int64_t i = 0; i < p.keys; i++) {
+            memcpy(&w->scales[b][j + i], p.token[i] + c->rank + 4 * b, 4);
+        }
+        for (int64_t i = p.keys; i < GROUP; i++) {
+            w->scales[b][j + i] = 0;
+        }
+    }
     if (w->group[j / GROUP] != w->k[j]) {
         p.keys = 0;
     }
@@ -102,7 +110,7 @@ static struct pending block_of(const struct octet_mla_call *c, struct keys *w, i
 }
 
 /**
- * Finds keys in BF16, ROW_BYTES apart: as they are, or where scores() will put them. Behind the last ones are
+ * Finds keys in BF16, ROW_BYTES apart: as they are, or where convert() will put them. Behind the last ones are
  * zeros.
  */
 static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint8_t *const *token, int64_t keys) {
@@ -120,14 +128,6 @@ static void load_keys(const struct octet_mla_call *c, struct keys *w, const uint
     }
     for (int64_t j = keys; j < padded; j++) {
         memset(w->k[j], 0, ROW_BYTES);
-    }
-    for (int64_t b = 0; c->format == OCTET_MLA_FP8 && b < c->rank / BLOCK; b++) {
-        for (int64_t j = 0; j < keys; j++) {
-            memcpy(&w->scales[b][j], token[j] + c->rank + 4 * b, 4);
-        }
-        for (int64_t j = keys; j < padded; j++) {
-            w->scales[b][j] = 0;
-        }
     }
 }
 
@@ -210,38 +210,21 @@ INLINE int64_t packed_bytes(const struct octet_mla_call *c) {
     return (c->rank + c->rope) * 2 * terms(c);
 }
 
-static void scores(const struct octet_mla_call *c, struct keys *w, const uint8_t *q, int vectors, int64_t keys,
-        float (*s)[PANEL], struct ahead *a) {
-    const int64_t dims = c->rank + c->rope, padded = (keys + GROUP - 1) / GROUP * GROUP;
+/** Scores of a group's keys and a block of dimensions, and in passing what is pending. */
+static void score_block(const struct octet_mla_call *c, struct keys *w, const uint8_t *q, int vectors, int64_t j,
+        int64_t d, float (*s)[PANEL], struct ahead *a, struct pending *p) {
+    const int64_t dims = c->rank + c->rope, pairs = (d + BLOCK < dims ? BLOCK : dims - d) / 2;
     const int both = terms(c) == 2;
-    memset(s, 0, (size_t)padded * sizeof s[0]);
-    struct pending p = block_of(c, w, 0, 0);
-    if (!w->converted) {
-        convert(&p, GROUP);
+    const float *scales = c->format == OCTET_MLA_BF16 || d >= c->rank ? ONES : w->scales[d / BLOCK];
+    const uint8_t *k = w->group[j / GROUP] + 2 * d;
+    q += d / 2 * vectors * terms(c) * 64;
+    if (vectors == 1) {
+        (both ? score_1x24x2 : score_1x24x1)(q, k, pairs, scales + j, s[j], a, p);
+        return;
     }
-    for (int64_t d = 0; d < dims; d += BLOCK) {
-        int64_t pairs = (d + BLOCK < dims ? BLOCK : dims - d) / 2;
-        const float *scales = c->format == OCTET_MLA_BF16 || d >= c->rank ? ONES : w->scales[d / BLOCK];
-        for (int64_t j = 0; j < padded; j += GROUP) {
-            const uint8_t *k = w->group[j / GROUP] + 2 * d;
-            /* What the next tile needs is made in this one. */
-            p.keys = 0;
-            if (!w->converted && j + GROUP < padded) {
-                p = block_of(c, w, j + GROUP, d);
-            } else if (!w->converted && d + BLOCK < dims) {
-                p = block_of(c, w, 0, d + BLOCK);
-            }
-            if (vectors == 1) {
-                (both ? score_1x24x2 : score_1x24x1)(q, k, pairs, scales + j, s[j], a, &p);
-                continue;
-            }
-            for (int64_t i = 0; i < GROUP; i += 12) {
-                (both ? score_2x12x2 : score_2x12x1)(q, k + i * ROW_BYTES, pairs, scales + j + i, s[j + i], a, &p);
-            }
-        }
-        q += pairs * vectors * terms(c) * 64;
+    for (int64_t i = 0; i < GROUP; i += 12) {
+        (both ? score_2x12x2 : score_2x12x1)(q, k + i * ROW_BYTES, pairs, scales + j + i, s[j + i], a, p);
     }
-    w->converted = 1;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- values */

@@ -158,6 +158,28 @@ class NativeFuzzTest {
             }
         }
 
+        void projectHeads() {
+            int tokens = any(0, 1, 2, 4, 5, 8, 9, 17, 64, 70);
+            int heads = random.nextInt(4);
+            int even = any(0, 32, 64, 96, 128, 512);
+            int other = any(DIMS);
+            boolean turned = random.nextBoolean();
+            DType weights = random.nextInt(5) == 0 ? DType.F32 : DType.BF16;
+            Tensor rows = filled(weights, heads, other, even);
+            Tensor weight = turned ? rows.transpose(1, 2) : rows;
+            Tensor x = filled(type(), tokens, heads, turned ? other : even);
+            int n = turned ? even : other;
+            Layout.Placed out = place(type(), tokens, heads, n);
+            Tensor expected = Tensor.allocate(arena, out.view().dtype(), out.view().shape());
+            scalar.projectHeads(x, weight, expected);
+            tested.projectHeads(x, weight, out.view());
+            assertClose(expected, expected, out, null);
+            refused(() -> tested.projectHeads(x, filled(weights, heads, n, x.dim(2) + 1), out.view()));
+            refused(() -> tested.projectHeads(x, weight, place(DType.F32, tokens, heads, n + 1).view()));
+            refused(() -> tested.projectHeads(filled(DType.F32, tokens, heads + 1, x.dim(2)), weight, out.view()));
+            assertTrue(out.surroundingsUntouched(), "written though refused");
+        }
+
         private void assertClose(Tensor expected, Tensor expectedLse, Layout.Placed out, Layout.@Nullable Placed lse) {
             float[] e = expected.toFloatArray();
             float[] a = out.view().toFloatArray();
@@ -185,14 +207,14 @@ class NativeFuzzTest {
     void whateverTheOperationsTake() {
         assumeTrue(new NativeBackend().unavailable().isEmpty(), "needs the native library");
         Long only = Long.getLong("octet.test.seed");
-        long rounds = only != null ? only + 1 : Long.getLong("octet.test.rounds", 100);
+        long rounds = only != null ? only + 1 : Long.getLong("octet.test.rounds", 150);
         for (long seed = only != null ? only : 0; seed < rounds; seed++) {
             try (Arena arena = Arena.ofShared()) {
                 Round round = new Round(seed, arena);
-                if (seed % 2 == 0) {
-                    round.prefill();
-                } else {
-                    round.decode();
+                switch ((int) (seed % 3)) {
+                    case 0 -> round.prefill();
+                    case 1 -> round.decode();
+                    default -> round.projectHeads();
                 }
             } catch (RuntimeException | Error e) {
                 throw new AssertionError("seed " + seed, e);
