@@ -9,12 +9,12 @@
  *   score_block      s[key][row] += SUM over d of query[row][d] * key[d], of a block and a group
  *   values           o[row][d] = alpha[row] * o[row][d] + SUM over keys of s[key][row] * key[d]
  *
- * Schedule of a split: chunks of at most 96 keys. The first panel's scores are made group by group of 24 keys, while
- * records of the next group, of this chunk or the next, are prefetched, and the next block of dimensions is brought into
- * the form that products take; so only a thread's very first keys are waited for. For each panel of 32 rows (or the last
- * 16) scores, mask, weights, sums of values. Lanes lie along the rows in scores and weights, along the dimensions in
- * values: nothing is ever added across lanes. Sums of a chunk start from 0 and are then added to the row's, so that
- * rounding errors grow with 96 + keys / 96 steps.
+ * Schedule of a split: chunks of at most 96 keys. The first panel's scores are made group by group of 24 keys; in
+ * passing records of the next group, of this chunk or the next, are prefetched, and the next block of dimensions is
+ * brought into the form that products take. So only a thread's very first keys are waited for. For each panel of 32 rows
+ * (or the last 16) scores, mask, weights, sums of values. Lanes lie along the rows in scores and weights, along the
+ * dimensions in values: nothing is ever added across lanes. Sums of a chunk start from 0 and are then added to the
+ * row's, so that rounding errors grow with 96 + keys / 96 steps.
  *
  * Numbers that are not finite: if a score of a panel is none, the panel's part of the chunk is done again from FP32,
  * key by key, values of a key only for rows that see it. So neither the way in which operands are split nor a masked
