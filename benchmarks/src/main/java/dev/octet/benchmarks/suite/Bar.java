@@ -73,6 +73,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
     static final double NATIVE_TIMES_MANY = 1.0;
     /** Native code, quantising BF16, of the copy bandwidth. */
     static final double NATIVE_OF_COPY = 0.85;
+    /** Native code, absorbed weights with 8 tokens, of the read bandwidth. */
+    static final double NATIVE_ABSORB_OF_READ = 0.70;
     /** A call of native code, in nanoseconds. */
     static final double DOWNCALL_NANOS = 20;
     /** Native code on few elements, as many times as fast as the backend that would run without it. */
@@ -124,6 +126,8 @@ public record Bar(String of, String measure, double value, double bar, boolean a
                 case "mla.absorb" -> {
                     if (Long.valueOf(1).equals(r.params().get("tokens"))) {
                         bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), ABSORB_OF_READ));
+                    } else if (isNative(r) && Long.valueOf(8).equals(r.params().get("tokens"))) {
+                        bars.add(atLeast(r, "of " + r.limitKind(), r.ratioToLimit(), NATIVE_ABSORB_OF_READ));
                     }
                 }
                 case "moe.layer", "moe.router" -> {

@@ -111,6 +111,7 @@ public record Catalog(String backend, List<Integer> threads, List<NK> shapes, Li
             cases.add(Case.of("DowncallBenchmark.critical", "backend", backend, "threads", 1));
             small(most, cases);
             prefill(most, cases);
+            absorption(most, cases);
         } else {
             withoutNativeKernels(most, cases);
         }

@@ -194,6 +194,16 @@ class BarTest {
     }
 
     @Test
+    void nativeAbsorbedWeightsAreHeldAgainstReadingWithEightTokens() {
+        for (String backend : List.of("cpu", "native")) {
+            Case c = Case.of("MlaBenchmark.absorb", "backend", backend, "threads", 2, "tokens", 8, "heads", 128,
+                    "weight", "UK");
+            add(c, 2.0 * 128 * 128 * 512 / (32 * 0.69));
+        }
+        assertEquals("missed", outcomes());
+    }
+
+    @Test
     void compressionIsHeldAgainstTheBarsOfAProductOfOneRow() {
         Case c = Case.of("MlaBenchmark.compress", "backend", "cpu", "threads", 2, "n", 2112, "k", 7168);
         double bytes = 2112 * 7168 + 4 * 17 * 56;
