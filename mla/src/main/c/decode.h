@@ -310,7 +310,7 @@ static void attend_chunk(const struct octet_mla_call *c, const struct octet_mla_
 }
 
 /** The first keys of the split that the calling thread probably gets next. */
-static int64_t find_next_split(const struct octet_mla_call *c, int64_t unit, int64_t split, const uint8_t **to) {
+static void find_next_split(const struct octet_mla_call *c, int64_t unit, int64_t split, const uint8_t **to) {
     for (split += c->threads; unit < c->unit_count && split >= c->units[unit].splits; unit++) {
         split -= c->units[unit].splits;
     }
@@ -322,7 +322,6 @@ static int64_t find_next_split(const struct octet_mla_call *c, int64_t unit, int
         find_tokens(c, u, from, keys, to);
     }
     to[keys] = 0;
-    return keys;
 }
 
 STEP(attend) {
@@ -350,7 +349,7 @@ STEP(attend) {
         int64_t keys = smaller(to - key, CHUNK), more = smaller(to - key - keys, GROUP);
         find_tokens(c, u, key, keys + more, w->tokens);
         if (more == 0) {
-            more = find_next_split(c, unit, task, w->tokens + keys);
+            find_next_split(c, unit, task, w->tokens + keys);
         }
         struct ahead a = {w->tokens + smaller(keys, GROUP), 0, c->record_bytes, lines};
         attend_chunk(c, u, w, key, keys, o, max, sum, &a);
