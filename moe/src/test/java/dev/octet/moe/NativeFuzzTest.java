@@ -256,8 +256,8 @@ class NativeFuzzTest {
     @Test
     void rowsPastTheCachesHaveTheBitsOfOthers() {
         SplittableRandom random = new SplittableRandom(5);
-        int tokens = 130;
-        try (Routing routing = TokenPermutationTest.random(random, tokens, 4, 5)) {
+        int tokens = 106; // of 160 KiB each
+        try (Routing routing = TokenPermutationTest.random(random, tokens, 2, 5)) {
             TokenPermutation p = TokenPermutation.of(routing, 5, 16);
             for (DType type : new DType[] {DType.F32, DType.BF16}) {
                 int columns = (160 << 10) / type.byteSize();
@@ -276,14 +276,13 @@ class NativeFuzzTest {
                         MemorySegment.copy(all, 0, all, at, bytes);
                     }
                     Tensor cut = x.slice(1, 0, columns - 3);
-                    for (Tensor weights : new Tensor[] {null, routing.weights()}) {
-                        Moe.on("native").expand(p, cut, weights, rows.slice(1, 0, columns - 3));
-                        Moe.on("cpu").expand(p, cut, weights, plain.slice(1, 0, columns - 3));
-                        assertEquals(-1, rows.segment().mismatch(plain.segment()));
-                        Moe.on("native").reduce(p, rows, weights, sums);
-                        Moe.on("cpu").reduce(p, plain, weights, plainSums);
-                        assertEquals(-1, sums.segment().mismatch(plainSums.segment()));
-                    }
+                    Tensor weights = type == DType.F32 ? null : routing.weights();
+                    Moe.on("native").expand(p, cut, weights, rows.slice(1, 0, columns - 3));
+                    Moe.on("scalar").expand(p, cut, weights, plain.slice(1, 0, columns - 3));
+                    assertEquals(-1, rows.segment().mismatch(plain.segment()));
+                    Moe.on("native").reduce(p, rows, routing.weights(), sums);
+                    Moe.on("scalar").reduce(p, plain, routing.weights(), plainSums);
+                    assertEquals(-1, sums.segment().mismatch(plainSums.segment()));
                 }
             }
         }
