@@ -66,10 +66,28 @@ INLINE void store_products(char *to, vec a, vec b, int64_t type, int past_cache)
     }
 }
 
+/* STEP codes to BF16 with one scale: even and odd codes apart, which are pairs again without a shuffle. */
+INLINE void decode_pairs(const uint8_t *codes, vec s, int64_t format, char *y, int past_cache) {
+    ivec c = i_load(codes), even = h_left(c, 8), odd = i_and(c, h_all(0xFF00));
+    if (format == FP8_E4M3) {
+        even = i_and(h_right_signed(even, 1), h_all(0xBF80));
+        odd = i_and(h_right_signed(c, 1), h_all(0xBF80));
+    }
+    vec e = f_mul(f_low(even), s), o = f_mul(f_low(odd), s);
+    store(y, h_upper_pairs(to_bf16(e), to_bf16(o)), past_cache);
+    e = f_mul(f_high(even), s);
+    o = f_mul(f_high(odd), s);
+    store(y + BYTES, h_upper_pairs(to_bf16(e), to_bf16(o)), past_cache);
+}
+
 /* STEP codes; scales are one, or as many, for E4M3 multiplied by 256 already. */
 INLINE void decode_step(const uint8_t *codes, const float *scales, int by_columns, int64_t format, char *y,
                         int64_t type, int past_cache) {
     vec s = f_all(scales[0]);
+    if (type == FP8_BF16 && !by_columns) {
+        decode_pairs(codes, s, format, y, past_cache);
+        return;
+    }
 #pragma GCC unroll 2
     for (int i = 0; i < STEP; i += HALVES) {
         ivec h = format == FP8_E4M3 ? i_and(h_left(h_of_signed(codes + i), 7), h_all(0xBF80))

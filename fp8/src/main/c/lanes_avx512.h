@@ -74,8 +74,11 @@ INLINE ivec h_round9(ivec x) {
 INLINE mask16 h_above(ivec x, ivec y) { return _mm512_cmpgt_epi16_mask(x, y); }
 INLINE ivec h_set(ivec x, mask16 m, ivec y) { return _mm512_mask_mov_epi16(x, m, y); }
 INLINE int h_any(mask16 a, mask16 b) { return (a | b) != 0; }
+INLINE ivec h_right_signed(ivec x, int n) { return _mm512_srai_epi16(x, (unsigned)n); }
 /* The lower halves of lanes of 32 bits: x's, y's, x's, y's, ... */
 INLINE ivec h_pairs(ivec x, ivec y) { return _mm512_mask_mov_epi16(x, 0xAAAAAAAA, w_left(y, 16)); }
+/* The upper halves in the same way. */
+INLINE ivec h_upper_pairs(ivec x, ivec y) { return _mm512_mask_mov_epi16(w_right(x, 16), 0xAAAAAAAA, y); }
 
 /* Two vectors to one with lanes of half the width, saturated, its parts of 64 or 32 bits in order after i_order. */
 INLINE ivec w_pack(ivec x, ivec y) { return _mm512_packus_epi32(x, y); }
