@@ -45,32 +45,39 @@ final class HopperEmulation {
     }
 
     private static HopperEmulation of(HopperVariant variant) {
-        return ALL.computeIfAbsent(variant, v -> {
-            List<String> options = new ArrayList<>(HostBuild.OPTIONS);
-            // The machine is a few large functions: less to optimise, and less to wait for.
-            options.replaceAll(o -> o.equals("-O2") ? "-O1" : o.equals("-std=c++17") ? "-std=c++20" : o);
-            options.add("-DOCTET_KERNEL=octet_gemm");
-            options.addAll(v.options());
-            try {
-                return new HopperEmulation(HostBuild.build("fp8_gemm_hopper", """
-                        #include "hopper_machine.hpp"
-                        #include "fp8_gemm_hopper.cu"
-                        #include "hopper_exports.hpp"
-                        """, HostLauncher.SOURCES.toAbsolutePath(), options));
-            } catch (IOException e) {
-                throw new UncheckedIOException("building " + v, e);
-            }
-        });
+        HopperEmulation known = ALL.get(variant);
+        if (known != null) {
+            return known;
+        }
+        List<String> options = new ArrayList<>(HostBuild.OPTIONS);
+        // The machine is a few large functions: less to optimise, and less to wait for.
+        options.replaceAll(o -> o.equals("-O2") ? "-O1" : o.equals("-std=c++17") ? "-std=c++20" : o);
+        options.add("-DOCTET_KERNEL=octet_gemm");
+        options.addAll(variant.options());
+        try {
+            Path library = HostBuild.build("fp8_gemm_hopper", """
+                    #include "hopper_machine.hpp"
+                    #include "fp8_gemm_hopper.cu"
+                    #include "hopper_exports.hpp"
+                    """, HostLauncher.SOURCES.toAbsolutePath(), options); // before the map is touched
+            return ALL.computeIfAbsent(variant, v -> new HopperEmulation(library));
+        } catch (IOException e) {
+            throw new UncheckedIOException("building " + variant, e);
+        }
     }
 
     /**
-     * Runs a launch; one at a time in a process, and each seed another order of events.
+     * Runs a launch, and each seed another order of events. Variants are built by as many threads as ask for one, but
+     * a process runs one launch at a time.
      *
      * @throws IllegalStateException if something went wrong that a GPU might not have noticed; the message says what
      */
-    static synchronized void run(HopperLaunch launch, Timing timing, int seed) {
+    static void run(HopperLaunch launch, Timing timing, int seed) {
+        run(of(launch.variant()), launch, timing, seed);
+    }
+
+    private static synchronized void run(HopperEmulation e, HopperLaunch launch, Timing timing, int seed) {
         HopperVariant v = launch.variant();
-        HopperEmulation e = of(v);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment error = arena.allocate(ERROR_BYTES);
             MemorySegment maps = arena.allocate((long) HopperLaunch.MAPS * TensorMap.BYTES, 64);

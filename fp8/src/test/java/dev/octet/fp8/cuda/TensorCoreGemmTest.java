@@ -25,6 +25,10 @@ import dev.octet.fp8.cuda.HopperVariant.Out;
 import dev.octet.fp8.cuda.HopperVariant.Share;
 import dev.octet.fp8.reference.ExactResult;
 import dev.octet.fp8.reference.ReferenceGemm;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
@@ -32,12 +36,21 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Launches that {@link TensorCoreGemm} prepares, on operands that fp8's quantisers wrote, run on emulated instructions
  * and compared with the exact sums. The tensor core's short accumulator is not emulated: sums are FP32.
  */
 class TensorCoreGemmTest {
+    /** Most of a test's time goes to a compiler that uses one core: another test may run meanwhile. */
+    @Test
+    @Execution(ExecutionMode.CONCURRENT)
+    @Target(ElementType.METHOD)
+    @Retention(RetentionPolicy.RUNTIME)
+    @interface CompilingTest {}
+
     /** Few, so that blocks have several tiles. */
     private static final Gpu SMALL = EmulatedLauncher.SMALL;
 
@@ -154,7 +167,7 @@ class TensorCoreGemmTest {
                 out, epilogue);
     }
 
-    @Test
+    @CompilingTest
     void fewTokensSwapOperandsAndSplitK() {
         ScaledTensor a = operand(7, 1040, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(200, 1040, DType.F8_E4M3, Granularity.BLOCK_128X128);
@@ -168,7 +181,7 @@ class TensorCoreGemmTest {
         dense(choice, a, b, out, Epilogue.NONE.withBias(Tensor.of(bias, 200)).with(Activation.SILU));
     }
 
-    @Test
+    @CompilingTest
     void wideTilesShareB() {
         ScaledTensor a = operand(300, 400, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(450, 400, DType.F8_E4M3, Granularity.BLOCK_128X128);
@@ -177,7 +190,7 @@ class TensorCoreGemmTest {
         dense(HopperModel.estimate(v, 1, work(a, b, out.d, false), SMALL), a, b, out, Epilogue.NONE);
     }
 
-    @Test
+    @CompilingTest
     void tallTilesShareA() {
         ScaledTensor a = operand(260, 272, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(270, 272, DType.F8_E4M3, Granularity.BLOCK_128X128);
@@ -186,7 +199,7 @@ class TensorCoreGemmTest {
         dense(HopperModel.estimate(v, 1, work(a, b, out.d, false), SMALL), a, b, out, Epilogue.NONE);
     }
 
-    @Test
+    @CompilingTest
     void weightGradientAccumulates() {
         ScaledTensor a = operand(150, 300, DType.F8_E4M3, Granularity.BLOCK_1X128);
         ScaledTensor b = operand(140, 300, DType.F8_E5M2, Granularity.BLOCK_1X128);
@@ -195,7 +208,7 @@ class TensorCoreGemmTest {
         dense(HopperModel.estimate(v, 1, work(a, b, out.d, true), SMALL), a, b, out, Epilogue.NONE.withAddend(out.d));
     }
 
-    @Test
+    @CompilingTest
     void oneScaleForAMatrix() {
         ScaledTensor a = operand(140, 528, DType.F8_E4M3, Granularity.TENSOR);
         ScaledTensor b = operand(150, 528, DType.F8_E4M3, Granularity.TENSOR);
@@ -204,7 +217,7 @@ class TensorCoreGemmTest {
         dense(HopperModel.choose(w, SMALL), a, b, out, Epilogue.NONE);
     }
 
-    @Test
+    @CompilingTest
     void oneScaleForARow() {
         ScaledTensor a = operand(70, 656, DType.F8_E4M3, Granularity.ROW);
         ScaledTensor b = operand(150, 656, DType.F8_E4M3, Granularity.ROW);
@@ -239,12 +252,12 @@ class TensorCoreGemmTest {
         out.untouched(begins, ends);
     }
 
-    @Test
+    @CompilingTest
     void groupsOneAfterTheOther() {
         grouped(false, 128, new long[] {0, 0, 5, 190, 190}, new long[] {0, 5, 190, 190, 321}, 321);
     }
 
-    @Test
+    @CompilingTest
     void groupsWithFreePlaces() {
         grouped(true, 32, new long[] {0, 70, 140}, new long[] {33, 70, 209}, 210);
     }
@@ -275,14 +288,14 @@ class TensorCoreGemmTest {
         return launched.contains("stages") ? "hopper" : launched;
     }
 
-    @Test
+    @CompilingTest
     void inputGradientStagesWeights() {
         ScaledTensor dy = quantized(150, 272, Granularity.BLOCK_1X128, ScaleFormat.F32);
         ScaledTensor w = quantized(272, 208, Granularity.BLOCK_128X128, ScaleFormat.F32);
         runs(dy, w.transpose(), Output.of(DType.BF16, 150, 208, 8), Epilogue.NONE, "STAGE", "hopper");
     }
 
-    @Test
+    @CompilingTest
     void weightGradientStagesBoth() {
         // Of 131 rows no 16 lie at a multiple of 16 bytes: read one by one.
         ScaledTensor dy = quantized(300, 131, Granularity.BLOCK_128X1, ScaleFormat.F32);
@@ -292,7 +305,7 @@ class TensorCoreGemmTest {
     }
 
     /** Staging reads no byte behind the codes: there the JVM would end. */
-    @Test
+    @CompilingTest
     void stagingStaysWithinItsOperands() {
         Assumptions.assumeTrue(GuardedMemory.isThere(), "memory between pages that can't be touched");
         try (GuardedMemory memory = new GuardedMemory()) {
@@ -305,14 +318,14 @@ class TensorCoreGemmTest {
         }
     }
 
-    @Test
+    @CompilingTest
     void exponentScalesOfBlocksAreReadInPlaceAndThoseOfRowsStaged() {
         ScaledTensor a = quantized(130, 400, Granularity.BLOCK_1X128, ScaleFormat.E8M0);
         ScaledTensor b = quantized(208, 400, Granularity.BLOCK_128X128, ScaleFormat.E8M0);
         runs(a, b, Output.of(DType.BF16, 130, 208, 8), Epilogue.NONE, "STAGE", "hopper");
     }
 
-    @Test
+    @CompilingTest
     void oddRowsAndStridedResults() {
         // Rows of 250 bytes; D, the addend and the bias with strides of their own.
         ScaledTensor a = quantized(70, 250, Granularity.BLOCK_1X128, ScaleFormat.F32).sliceRows(1, 70);
@@ -379,7 +392,7 @@ class TensorCoreGemmTest {
         return Fp8.on("reference").dequantize(t, DType.F32).toFloatArray();
     }
 
-    @Test
+    @CompilingTest
     void quantizesInTheEpilogue() {
         ScaledTensor a = wholeNumbers(330, 272, Granularity.BLOCK_1X128);
         ScaledTensor b = wholeNumbers(330, 272, Granularity.BLOCK_128X128);
@@ -387,7 +400,7 @@ class TensorCoreGemmTest {
         quantizes(a, b, DType.F8_E5M2, ScaleFormat.E8M0, 333);
     }
 
-    @Test
+    @CompilingTest
     void quantizesFewTokens() {
         ScaledTensor a = wholeNumbers(9, 528, Granularity.BLOCK_1X128);
         ScaledTensor b = wholeNumbers(330, 528, Granularity.BLOCK_128X128);
@@ -396,14 +409,14 @@ class TensorCoreGemmTest {
     }
 
     /** 17 tiles for clusters of two that share A: the last block has nothing to do, and no scale. */
-    @Test
+    @CompilingTest
     void quantizesAnOddNumberOfTiles() {
         ScaledTensor a = wholeNumbers(2, 144, Granularity.TENSOR);
         ScaledTensor b = wholeNumbers(2112, 144, Granularity.TENSOR);
         quantizes(a, b, DType.F8_E4M3, ScaleFormat.F32, 2112);
     }
 
-    @Test
+    @CompilingTest
     void groupsAnywhere() {
         // At unequal distances, one transposed: a launch for each group that has rows.
         ScaledTensor a = quantized(200, 272, Granularity.BLOCK_1X128, ScaleFormat.F32);
@@ -423,7 +436,7 @@ class TensorCoreGemmTest {
         out.untouched(begins, ends);
     }
 
-    @Test
+    @CompilingTest
     void groupsOfTransposedWeightsAreStagedTogether() {
         ScaledTensor a = quantized(190, 256, Granularity.BLOCK_1X128, ScaleFormat.F32);
         List<ScaledTensor> b = quantized(3 * 256, 208, Granularity.BLOCK_128X128, ScaleFormat.F32).split(3).stream()
@@ -440,7 +453,7 @@ class TensorCoreGemmTest {
         out.untouched(begins, ends);
     }
 
-    @Test
+    @CompilingTest
     void groupsAlongKAccumulate() {
         ScaledTensor a = quantized(290, 131, Granularity.BLOCK_128X1, ScaleFormat.F32).transpose();
         ScaledTensor b = quantized(290, 144, Granularity.BLOCK_128X1, ScaleFormat.F32).transpose();
@@ -467,7 +480,7 @@ class TensorCoreGemmTest {
         }
     }
 
-    @Test
+    @CompilingTest
     void refusesNothingButNothing() {
         ScaledTensor a = quantized(70, 256, Granularity.BLOCK_1X128, ScaleFormat.F32);
         ScaledTensor b = quantized(128, 256, Granularity.BLOCK_128X128, ScaleFormat.F32);
