@@ -7,6 +7,7 @@ import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.random.RandomGenerator;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -140,11 +141,13 @@ record DecodeCase(long seed, CacheFormat format, int kvLoraRank, int ropeDim, in
         int first = 0;
         for (int s = 0; s < lengths.length; s++) {
             double[][] rows = data.pages.rows()[s];
-            for (int h = 0; h < heads; h++) {
-                double[][] head = ExpectedAttention.head(values, heads, kvLoraRank + ropeDim, first, queries[s], h);
-                expected.add(first, h, head, rows, rows, kvLoraRank, options);
-            }
-            first += queries[s];
+            int begin = first;
+            int count = queries[s];
+            IntStream.range(0, heads).parallel().forEach(h -> {
+                double[][] head = ExpectedAttention.head(values, heads, kvLoraRank + ropeDim, begin, count, h);
+                expected.add(begin, h, head, rows, rows, kvLoraRank, options);
+            });
+            first += count;
         }
         return expected;
     }

@@ -40,7 +40,7 @@ final class ExpectedAttention {
         this.lseBound = lseBound;
     }
 
-    /** Adds one head of one sequence, whose first query is token {@code first}. */
+    /** Adds one head of one sequence, whose first query is token {@code first}; several threads may, of several heads. */
     void add(int first, int head, double[][] queries, double[][] keys, double[][] values, int valueDim,
             AttentionOptions options) {
         ReferenceAttention.Result exact = ReferenceAttention.attend(queries, keys, values, valueDim, options);

@@ -9,6 +9,7 @@ import java.lang.foreign.Arena;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.random.RandomGenerator;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -134,16 +135,18 @@ record PrefillCase(long seed, int heads, int keyDim, int ropeDim, int valueDim, 
         for (int s = 0; s < lengths.sequences(); s++) {
             int m = lengths.queries()[s];
             int n = lengths.keys()[s];
-            for (int h = 0; h < heads; h++) {
-                double[][] own = ExpectedAttention.head(keys, heads, keyDim, firstKey, n, h);
-                double[][] shared = ExpectedAttention.head(ropeKeys, 1, ropeDim, firstKey, n, 0);
+            int begin = first;
+            int beginKey = firstKey;
+            IntStream.range(0, heads).parallel().forEach(h -> {
+                double[][] own = ExpectedAttention.head(keys, heads, keyDim, beginKey, n, h);
+                double[][] shared = ExpectedAttention.head(ropeKeys, 1, ropeDim, beginKey, n, 0);
                 for (int j = 0; j < n; j++) {
                     own[j] = Arrays.copyOf(own[j], keyDim + ropeDim);
                     System.arraycopy(shared[j], 0, own[j], keyDim, ropeDim);
                 }
-                expected.add(first, h, ExpectedAttention.head(query, heads, keyDim + ropeDim, first, m, h), own,
-                        ExpectedAttention.head(values, heads, valueDim, firstKey, n, h), valueDim, options);
-            }
+                expected.add(begin, h, ExpectedAttention.head(query, heads, keyDim + ropeDim, begin, m, h), own,
+                        ExpectedAttention.head(values, heads, valueDim, beginKey, n, h), valueDim, options);
+            });
             first += m;
             firstKey += n;
         }
