@@ -65,7 +65,9 @@ static inline __attribute__((always_inline)) void decode64(__m512i x, uvec *out,
 }
 
 static inline __attribute__((always_inline)) void decode_shuffled(const uint8_t *codes, uvec *out, struct format f) {
-    decode64(_mm512_loadu_si512(codes), out, f);
+    __m512i x = _mm512_loadu_si512(codes);
+    __asm__("" : "+v"(x)); /* or it is loaded three times, once for each use */
+    decode64(x, out, f);
 }
 
 static inline __attribute__((always_inline)) void decode(const uint8_t *codes, uvec *out, struct format f) {

@@ -8,7 +8,7 @@
 #include "octet.h"
 
 /* Changes with every change of the functions or of the structure below. */
-#define FP8_ABI 3
+#define FP8_ABI 4
 
 /* Elements in a caller's memory, which may lie at any address. */
 typedef float fp8_float __attribute__((aligned(1)));

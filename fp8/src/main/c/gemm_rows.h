@@ -5,12 +5,12 @@
  * sees long sequential reads.
  *
  *   packed          units[block][M][UNITS]
- *   packed_scales   float[block][ROWS]
+ *   packed_scales   float[block][M]
  */
 enum { ROWS = 8 };
 /* How far ahead of its use a byte of B is fetched, where a row of B is one segment; else it is the next row's. */
-enum { AHEAD = 2048 };
-/* Units of A in a segment: 32 KiB. */
+enum { AHEAD = 4096 };
+/* Units of A in a segment at most: 32 KiB. */
 enum { L1_UNITS = 8192 };
 
 OCTET_EXPORT void NAME(rows_pack)(const struct fp8_gemm *g) {
@@ -22,14 +22,14 @@ OCTET_EXPORT void NAME(rows_pack)(const struct fp8_gemm *g) {
             uint8_t codes[FP8_BLOCK] __attribute__((aligned(64)));
             copy_block(&g->a, i, 1, b * FP8_BLOCK, min64(FP8_BLOCK, g->k - b * FP8_BLOCK), codes);
             decode_block(codes, to + b * g->m * UNITS, 1, f);
-            g->packed_scales[b * ROWS + i] = fp8_scale(&g->a, i, b);
+            g->packed_scales[b * g->m + i] = fp8_scale(&g->a, i, b);
         }
     }
 }
 
 /* One block of two rows of B with M rows of A. */
-INLINE void rows_block(int M, const uint32_t *a, const uint8_t *b0, const uint8_t *b1,
-                       const float *scales_a, float scale0, float scale1, vec *sums, struct format f) {
+INLINE void rows_block(int M, const uint32_t *a, const uint8_t *b0, const uint8_t *b1, const float *scales0,
+                       const float *scales1, vec *sums, struct format f) {
     vec part[2 * ROWS];
     for (int i = 0; i < 2 * M; i++) {
         part[i] = zero();
@@ -49,13 +49,10 @@ INLINE void rows_block(int M, const uint32_t *a, const uint8_t *b0, const uint8_
             }
         }
     }
-    /* Opaque, or products of scalars would be broadcast, which takes shuffles; a broadcast load takes none. */
-    vec s0 = opaque(set1(scale0)), s1 = opaque(set1(scale1));
 #pragma GCC unroll 8
     for (int i = 0; i < M; i++) {
-        vec s = set1(scales_a[i]);
-        sums[2 * i] = madd(part[2 * i], mul(s, s0), sums[2 * i]);
-        sums[2 * i + 1] = madd(part[2 * i + 1], mul(s, s1), sums[2 * i + 1]);
+        sums[2 * i] = madd(part[2 * i], set1(scales0[i]), sums[2 * i]);
+        sums[2 * i + 1] = madd(part[2 * i + 1], set1(scales1[i]), sums[2 * i + 1]);
     }
 }
 
@@ -72,41 +69,44 @@ INLINE void rows_pair(int M, const struct fp8_gemm *g, int64_t row0, int64_t row
             __builtin_prefetch(p0 + ahead + line);
             __builtin_prefetch(p1 + ahead + line);
         }
-        rows_block(M, a + b * M * UNITS, p0, p1, g->packed_scales + b * ROWS, scales0[b], scales1[b],
-                   sums, f);
+        rows_block(M, a + b * M * UNITS, p0, p1, scales0 + b * M, scales1 + b * M, sums, f);
     }
     if (whole < to) {
         uint8_t codes[2][FP8_BLOCK] __attribute__((aligned(64))) = {{0}, {0}};
         memcpy(codes[0], b0 + whole * FP8_BLOCK, (size_t)(g->k - whole * FP8_BLOCK));
         memcpy(codes[1], b1 + whole * FP8_BLOCK, (size_t)(g->k - whole * FP8_BLOCK));
-        rows_block(M, a + whole * M * UNITS, codes[0], codes[1], g->packed_scales + whole * ROWS,
-                   scales0[whole], scales1[whole], sums, f);
+        rows_block(M, a + whole * M * UNITS, codes[0], codes[1], scales0 + whole * M, scales1 + whole * M, sums, f);
     }
 }
 
-/* Fetches the scales of a row of B unless they are there; returns which they are. */
-static inline int64_t row_scales(const struct fp8_gemm *g, int64_t row, int64_t before, float *scales) {
+/* Multiplies the scales of a row of B with A's, to [block][M], unless they are there; returns which they are. */
+INLINE int64_t row_scales(int M, const struct fp8_gemm *g, int64_t row, int64_t before, float *scales) {
     if (row >> g->b.scale_shift != before) {
         for (int64_t b = 0; b < fp8_blocks(g); b++) {
-            scales[b] = fp8_scale(&g->b, row, b);
+            float s = fp8_scale(&g->b, row, b);
+#pragma GCC unroll 8
+            for (int i = 0; i < M; i++) {
+                scales[b * M + i] = g->packed_scales[b * M + i] * s;
+            }
         }
     }
     return row >> g->b.scale_shift;
 }
 
 /*
- * K is taken in segments of which all rows of A stay in L1; the lanes' sums of a segment are kept for the next one.
+ * K is taken in even segments of which all rows of A stay in L1; the lanes' sums of a segment are kept for the next one.
  *
- *   work    float scales[2][blocks], result[M][count], lanes[pair][2 * M][L]
+ *   work    float scales[2][blocks][M], result[M][count], lanes[pair][2 * M][L]
  */
 INLINE void rows_range(int M, const struct fp8_gemm *g, int64_t from, int64_t count, float *work) {
     struct format f = format_of(g->b.format);
     int64_t blocks = fp8_blocks(g);
-    int64_t segment = L1_UNITS / (M * UNITS);
-    int64_t ahead = blocks > segment ? g->b.row_stride : AHEAD;
+    int64_t segments = (blocks * M * UNITS + L1_UNITS - 1) / L1_UNITS;
+    int64_t segment = segments > 0 ? (blocks + segments - 1) / segments : 0;
+    int64_t ahead = segments > 1 ? g->b.row_stride : AHEAD;
     int64_t half = (count + 1) / 2;
-    float *scales0 = work, *scales1 = scales0 + blocks;
-    float *result = scales1 + blocks;
+    float *scales0 = work, *scales1 = scales0 + blocks * M;
+    float *result = scales1 + blocks * M;
     float *lanes = result + M * count;
     int64_t there0 = -1, there1 = -1;
     int64_t begin = 0;
@@ -120,9 +120,13 @@ INLINE void rows_range(int M, const struct fp8_gemm *g, int64_t from, int64_t co
             for (int j = 0; j < 2 * M; j++) {
                 sums[j] = begin == 0 ? zero() : load(kept + j * L);
             }
-            there0 = row_scales(g, from + i, there0, scales0);
-            there1 = row_scales(g, from + other, there1, scales1);
-            rows_pair(M, g, from + i, from + other, scales0, scales1, begin, end, ahead, sums, f);
+            there0 = row_scales(M, g, from + i, there0, scales0);
+            const float *others = scales0;
+            if ((from + other) >> g->b.scale_shift != there0) {
+                there1 = row_scales(M, g, from + other, there1, scales1);
+                others = scales1;
+            }
+            rows_pair(M, g, from + i, from + other, scales0, others, begin, end, ahead, sums, f);
             if (end < blocks) {
 #pragma GCC unroll 16
                 for (int j = 0; j < 2 * M; j++) {

@@ -152,7 +152,7 @@ static void one_gemm(const struct kernels *f) {
         int64_t step = 1 + below(g.n);
         for (int64_t n = 0; n < g.n; n += step) {
             int64_t count = g.n - n < step ? g.n - n : step;
-            float *work = exactly((size_t)(2 * blocks + g.m * (count + (count + 1) * lanes)) * 4);
+            float *work = exactly((size_t)(g.m * (2 * blocks + count + (count + 1) * lanes)) * 4);
             f->rows(&g, n, count, work);
             free(work);
         }

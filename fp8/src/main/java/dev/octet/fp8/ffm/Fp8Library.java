@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 /** This module's native library, and its functions for the best instruction set that can be used here. */
 final class Fp8Library {
     /** Agrees with FP8_ABI in fp8.h. */
-    private static final int ABI = 3;
+    private static final int ABI = 4;
     private static final NativeLibrary LIBRARY = NativeLibrary.open(Fp8Library.class, "fp8", ABI);
     /** What kernels were compiled for; those for AMX never ran, so they have to be asked for. */
     private static final List<InstructionSet> COMPILED = List.of(InstructionSet.AVX2, InstructionSet.AVX512,

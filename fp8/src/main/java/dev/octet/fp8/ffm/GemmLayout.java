@@ -46,7 +46,7 @@ record GemmLayout(int lanes, int panelRows, int columnGroup, int units, int run,
     /** {@return the bytes of a task's working memory} */
     long workBytes(long rows, long columns, long k, boolean fewRows) {
         if (fewRows) {
-            return 4 * (2 * Math.ceilDiv(k, (long) BLOCK) + rows * (columns + (columns + 1) * lanes));
+            return 4 * rows * (2 * Math.ceilDiv(k, (long) BLOCK) + columns + (columns + 1) * lanes);
         }
         long paddedColumns = roundUp(columns, columnGroup);
         return 4 * (padded(rows) * paddedColumns + (long) (run + tailColumns) * units + paddedColumns + tailColumns
