@@ -77,4 +77,12 @@ static inline __attribute__((always_inline)) void transpose(__m512i *r) {
     }
 }
 
+/* 16 bytes of each of four rows. */
+static inline __attribute__((always_inline)) __m512i every_fourth_row(const uint8_t *x, int64_t stride) {
+    __m512i r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)x));
+    r = _mm512_mask_broadcast_i32x4(r, 0x00F0, _mm_loadu_si128((const __m128i *)(x + stride)));
+    r = _mm512_mask_broadcast_i32x4(r, 0x0F00, _mm_loadu_si128((const __m128i *)(x + 2 * stride)));
+    return _mm512_mask_broadcast_i32x4(r, 0xF000, _mm_loadu_si128((const __m128i *)(x + 3 * stride)));
+}
+
 #endif

@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#include "avx512.h"
 #include "fp8.h"
 
 typedef __m512 vec;
@@ -73,6 +74,28 @@ static inline __attribute__((always_inline)) void decode_shuffled(const uint8_t 
 static inline __attribute__((always_inline)) void decode(const uint8_t *codes, uvec *out, struct format f) {
     __m512i x = _mm512_loadu_si512(codes);
     decode64(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), x), out, f);
+}
+
+/* 16 codes of 16 rows to 8 vectors of units, lanes along the rows: a row each four parts, then two vectors a part. */
+static inline __attribute__((always_inline)) void decode_turned(int s, const uint8_t *codes, int64_t stride, uvec *turned,
+                                                                uint32_t *to, int64_t to_stride, struct format f) {
+    if (s < 4) {
+        turned[s] = every_fourth_row(codes + s * stride, 4 * stride);
+    }
+    if (s == 3) { /* pairs of codes of four rows side by side */
+        __m512i a = _mm512_unpacklo_epi16(turned[0], turned[1]), b = _mm512_unpackhi_epi16(turned[0], turned[1]);
+        __m512i c = _mm512_unpacklo_epi16(turned[2], turned[3]), d = _mm512_unpackhi_epi16(turned[2], turned[3]);
+        turned[0] = _mm512_unpacklo_epi32(a, c);
+        turned[1] = _mm512_unpackhi_epi32(a, c);
+        turned[2] = _mm512_unpacklo_epi32(b, d);
+        turned[3] = _mm512_unpackhi_epi32(b, d);
+    }
+    if (s >= 4) {
+        uvec out[2];
+        decode64(turned[s - 4], out, f);
+        _mm512_storeu_si512(to + (2 * s - 8) * to_stride, out[0]);
+        _mm512_storeu_si512(to + (2 * s - 7) * to_stride, out[1]);
+    }
 }
 
 static inline vec dot(vec sum, uvec a, uvec b) {

@@ -11,8 +11,17 @@
  *   decode(codes, out, f)                STEP codes to STEP / (U * L) vectors of units, in order
  *   decode_shuffled(codes, out, f)       the same in any order, always the same one, where that is cheaper
  *   dot(sum, a, b)     sum + a * b in each lane, for BF16 both products one after the other
- *   zero, set1, load, store, mul, madd (fused), uload, ustore, uset1 (broadcast of a unit in memory), transpose (of L vectors),
+ *   zero, set1, load, store, mul, madd (fused), uload, ustore, uset1 (broadcast of a unit in memory),
  *   total (adds the lanes in a fixed order)
+ *
+ * Then, if it has decode_turned, for gemm_tiles.h, and DECODES_TURNED:
+ *
+ *   decode_turned(s, codes, stride, turned, out, out_stride, f)    16 codes of L rows to 16 / U vectors, lanes along the
+ *                      rows, in 16 / U parts, of which this is part s; turned are four vectors that they share
+ *
+ * or else, for gemm_panels.h:
+ *
+ *   transpose          of L vectors of L units, in place
  *   V, C               vectors of rows and columns of the largest tile; V * C is a multiple of 3 if V is 4
  *   TAIL               rows of the largest tile with columns in its lanes, at most 8; or not defined
  *   FETCH_PANELS       if it is faster to have panels of A fetched ahead
@@ -68,4 +77,8 @@ INLINE void decode_block(const uint8_t *codes, uint32_t *units, int shuffled, st
 }
 
 #include "gemm_rows.h"
+#ifdef DECODES_TURNED
+#include "gemm_tiles.h"
+#else
 #include "gemm_panels.h"
+#endif

@@ -6,10 +6,6 @@
 #define L 16
 #define U 2
 #define STEP 64
-#define V 4
-#define C 6
-#define TAIL 8
-#define RUN 96
-#define FETCH_PANELS
+#define DECODES_TURNED
 
 #include "gemm.h"

@@ -47,13 +47,20 @@ static inline int64_t tail_rows(int64_t m) {
 OCTET_EXPORT int64_t NAME(layout)(int64_t which) {
     switch (which) {
     case 0: return L;
-    case 1: return PANEL;
-    case 2: return GROUP;
-    case 3: return UNITS;
-    case 4: return RUN;
-    case 5: return TAIL_COLUMNS;
+    case 1: return UNITS;
+    case 2: return L;
+    case 3: return PANEL;
+    case 4: return GROUP;
+    case 5: return 96;
     default: return 0;
     }
+}
+
+/* The bytes of a task's working memory. */
+OCTET_EXPORT int64_t NAME(work)(int64_t rows, int64_t columns) {
+    int64_t padded = padded_columns(columns);
+    return 4 * (padded_rows(rows) * padded + (RUN + TAIL_COLUMNS) * UNITS + padded + TAIL_COLUMNS
+                + L * ((columns + L - 1) / L * L));
 }
 
 /* L units of L rows or columns, which lie UNITS from each other, to vectors of one unit of each. */

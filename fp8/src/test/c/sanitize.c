@@ -19,6 +19,7 @@ struct kernels {
     void (*pack)(const struct fp8_gemm *, int64_t, int64_t, int64_t);
     void (*gemm)(const struct fp8_gemm *, int64_t, int64_t, int64_t, int64_t, float *);
     int64_t (*layout)(int64_t);
+    int64_t (*work)(int64_t, int64_t);
 };
 
 #define DECLARE(s)                                                                                                     \
@@ -27,8 +28,9 @@ struct kernels {
     void octet_fp8_pack_##s(const struct fp8_gemm *, int64_t, int64_t, int64_t);                                       \
     void octet_fp8_gemm_##s(const struct fp8_gemm *, int64_t, int64_t, int64_t, int64_t, float *);                     \
     int64_t octet_fp8_layout_##s(int64_t);                                                                             \
+    int64_t octet_fp8_work_##s(int64_t, int64_t);                                                                      \
     static const struct kernels K_##s = {#s, octet_fp8_rows_pack_##s, octet_fp8_rows_##s, octet_fp8_pack_##s,          \
-                                         octet_fp8_gemm_##s, octet_fp8_layout_##s};
+                                         octet_fp8_gemm_##s, octet_fp8_layout_##s, octet_fp8_work_##s};
 #if defined(__x86_64__)
 DECLARE(avx2)
 DECLARE(avx512)
@@ -141,10 +143,9 @@ static void one_gemm(const struct kernels *f) {
     size_t elements = (size_t)((g.m - 1) * g.d.row_stride + (g.n - 1) * g.d.column_stride + 1);
     float *d = exactly(elements * sizeof(float));
     g.d.at = d;
-    int64_t lanes = f->layout(0), panel = f->layout(1), group = f->layout(2), units = f->layout(3), run = f->layout(4);
-    int64_t tail = f->layout(5);
+    int64_t lanes = f->layout(0), units = f->layout(1), row_group = f->layout(2), panel = f->layout(3);
     int64_t blocks = fp8_blocks(&g);
-    int64_t rows = few ? g.m : up(g.m, lanes);
+    int64_t rows = few ? g.m : up(g.m, row_group);
     g.packed = aligned((size_t)(rows * blocks * units * 4));
     g.packed_scales = aligned((size_t)((few ? 8 : rows) * blocks * 4));
     if (few) {
@@ -165,8 +166,7 @@ static void one_gemm(const struct kernels *f) {
             for (int64_t n = 0; n < g.n; n += step) {
                 int64_t count = g.n - n < step ? g.n - n : step;
                 int64_t m = g.m - r < row_step ? g.m - r : row_step;
-                float *work = exactly((size_t)(up(m, lanes) * up(count, group) + (run + tail) * units + up(count, group)
-                                               + tail + lanes * up(count, lanes)) * 4);
+                float *work = exactly((size_t)f->work(m, count));
                 f->gemm(&g, r, m, n, count, work);
                 free(work);
             }

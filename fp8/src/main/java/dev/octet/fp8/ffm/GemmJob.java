@@ -16,12 +16,10 @@ final class GemmJob {
     static final int SLOT_CALLER = 0;
     static final int SLOT_TASK = 1;
     private static final int BLOCK = 128;
-    /** Rows of A that share what is decoded of B: running sums of a task are at most 512 x 96 floats of L2. */
+    /** Rows of A that share what is decoded of B: a task's running sums are at most so many rows of floats in L2. */
     private static final int CHUNK_ROWS = 512;
     /** Packed A of a chunk at most, unless a single panel is more. */
     private static final long CHUNK_BYTES = 32L << 20;
-    private static final int MAX_TASK_COLUMNS = 96;
-    private static final int MIN_TASK_COLUMNS = 48;
     /** At least so many tasks where the shapes allow it, so that a thread that is late costs little. */
     private static final int TASKS = 16;
     /** So many tasks at the end of a loop are cut in halves, so that its threads end at about the same time. */
@@ -45,9 +43,11 @@ final class GemmJob {
     private final int packedParts;
     private final long taskColumns;
     private final long taskRows;
-    private int columnTasks;
-    /** How many of the column tasks have {@link #taskColumns}; the rest have half of it. */
-    private int wholeTasks;
+    /** Tasks of {@link #taskColumns} by {@link #taskRows} come first, then those of the rest. */
+    private int wholeColumns;
+    private int restColumns;
+    private long restTaskColumns;
+    private long restTaskRows;
     private long struct;
 
     /**
@@ -75,31 +75,46 @@ final class GemmJob {
             packedParts = Math.ceilDiv(blocks, PACKED_BLOCKS);
             packingTasks = Math.toIntExact(panels * packedParts);
             taskColumns = Math.clamp(GemmLayout.roundUp(share, LAYOUT.columnGroup()),
-                    MIN_TASK_COLUMNS, MAX_TASK_COLUMNS);
+                    LAYOUT.taskColumns() / 2, LAYOUT.taskColumns());
         }
-        columnTasks = Math.toIntExact(Math.ceilDiv(b.rows, taskColumns));
-        wholeTasks = columnTasks;
+        wholeColumns = Math.toIntExact(Math.ceilDiv(b.rows, taskColumns));
         if (fewRows) {
             taskRows = m;
         } else {
             long panels = Math.ceilDiv(m, (long) LAYOUT.panelRows());
-            long parts = Math.clamp(TASKS / columnTasks, 1, panels);
+            long parts = Math.clamp(TASKS / wholeColumns, 1, panels);
             taskRows = Math.ceilDiv(panels, parts) * LAYOUT.panelRows();
         }
     }
 
     /** Cuts the last tasks smaller: for the job that a loop ends with. */
     void halveLastTasks() {
-        if (!fewRows && taskRows >= m && taskColumns == MAX_TASK_COLUMNS) {
-            wholeTasks = Math.toIntExact(Math.max(0, b.rows / taskColumns - HALVED_TASKS));
-            long rest = b.rows - wholeTasks * taskColumns;
-            columnTasks = wholeTasks + Math.toIntExact(Math.ceilDiv(rest, taskColumns / 2));
+        if (fewRows || taskRows < m) {
+            return;
         }
+        int halved = Math.min(HALVED_TASKS, wholeColumns);
+        long panels = Math.ceilDiv(m, (long) LAYOUT.panelRows());
+        if (taskColumns == LAYOUT.taskColumns()) {
+            wholeColumns = Math.toIntExact(Math.max(0, b.rows / taskColumns - HALVED_TASKS));
+            restTaskColumns = taskColumns / 2;
+            restColumns = Math.toIntExact(Math.ceilDiv(b.rows - wholeColumns * taskColumns, restTaskColumns));
+            restTaskRows = m;
+        } else if (panels > 1) {
+            wholeColumns -= halved;
+            restColumns = halved;
+            restTaskColumns = taskColumns;
+            restTaskRows = Math.ceilDiv(panels, 2L) * LAYOUT.panelRows();
+        }
+    }
+
+    private int wholeTasks() {
+        return Math.toIntExact(wholeColumns * Math.ceilDiv(m, taskRows));
     }
 
     /** {@return how many tasks multiply} */
     int tasks() {
-        return Math.toIntExact(columnTasks * Math.ceilDiv(m, taskRows));
+        return restColumns == 0 ? wholeTasks()
+                : Math.toIntExact(wholeTasks() + restColumns * Math.ceilDiv(m, restTaskRows));
     }
 
     /** {@return whether the kernel for few rows is the one for a product} */
@@ -148,12 +163,18 @@ final class GemmJob {
 
     /** One of the tasks that multiply. */
     void multiply(int task) {
-        int column = task % columnTasks;
-        long half = taskColumns / 2;
-        long from = column * taskColumns - Math.max(0, column - wholeTasks) * half;
-        long columns = Math.min(column < wholeTasks ? taskColumns : half, b.rows - from);
-        long row = task / columnTasks * taskRows;
-        long rows = Math.min(taskRows, m - row);
+        int rest = task - wholeTasks();
+        if (rest < 0) {
+            multiply(task / wholeColumns * taskRows, taskRows, task % wholeColumns * taskColumns, taskColumns);
+        } else {
+            multiply(rest / restColumns * restTaskRows, restTaskRows,
+                    wholeColumns * taskColumns + rest % restColumns * restTaskColumns, restTaskColumns);
+        }
+    }
+
+    private void multiply(long row, long maxRows, long from, long maxColumns) {
+        long rows = Math.min(maxRows, m - row);
+        long columns = Math.min(maxColumns, b.rows - from);
         long work = Scratch.get(SLOT_TASK, LAYOUT.workBytes(rows, columns, a.k, fewRows)).address();
         if (fewRows) {
             GemmKernels.multiplyRows(struct, from, columns, work);

@@ -9,6 +9,7 @@ final class GemmKernels {
     private static final MethodHandle ROWS = Fp8Library.procedure("rows", 4);
     private static final MethodHandle PACK = Fp8Library.procedure("pack", 4);
     private static final MethodHandle GEMM = Fp8Library.procedure("gemm", 6);
+    private static final MethodHandle WORK = Fp8Library.shortFunction("work", 2);
 
     static {
         try {
@@ -51,6 +52,15 @@ final class GemmKernels {
     static void multiply(long job, long firstRow, long rows, long from, long count, long work) {
         try {
             GEMM.invokeExact(job, firstRow, rows, from, count, work);
+        } catch (Throwable e) {
+            throw asUnchecked(e);
+        }
+    }
+
+    /** {@return the bytes of working memory that {@link #multiply} takes} */
+    static long workBytes(long rows, long columns) {
+        try {
+            return (long) WORK.invokeExact(rows, columns);
         } catch (Throwable e) {
             throw asUnchecked(e);
         }
