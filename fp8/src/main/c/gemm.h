@@ -43,15 +43,6 @@
 #define NAME(f) JOIN(octet_fp8_##f, SUFFIX)
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE vec opaque(vec v) {
-#if defined(__x86_64__)
-    __asm__("" : "+v"(v));
-#else
-    __asm__("" : "+w"(v));
-#endif
-    return v;
-}
-
 /* Units of a block of 128. */
 enum { UNITS = FP8_BLOCK / U };
 /* Vectors that one step of decoding gives. */

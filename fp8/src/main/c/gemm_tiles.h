@@ -358,6 +358,15 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
     float *sums = work;
     uint32_t *units[2] = {(uint32_t *)(sums + rows * STRIP), (uint32_t *)(sums + rows * STRIP) + RUN * UNITS};
     float *scales = (float *)(units[1] + RUN * UNITS);
+    if (blocks == 0) {
+        for (int64_t n = from; n < end; n += STRIP) {
+            for (int64_t i = 0; i < rows; i++) {
+                memset(sums, 0, STRIP * sizeof(float));
+                finish_row(g, first + i, n, sums, min64(STRIP, end - n));
+            }
+        }
+        return;
+    }
     struct sweep x = {.scales = scales, .format = format_of(g->b.format), .next_units = units[0]};
     struct step s = {from, from, 0}, fetched = s;
     int64_t offset = 0; /* of the task whose codes are fetched */
