@@ -77,8 +77,9 @@ static inline __attribute__((always_inline)) void decode(const uint8_t *codes, u
 }
 
 /* 16 codes of 16 rows to 8 vectors of units, lanes along the rows: a row each four parts, then two vectors a part. */
-static inline __attribute__((always_inline)) void decode_turned(int s, const uint8_t *codes, int64_t stride, uvec *turned,
-                                                                uint32_t *to, int64_t to_stride, struct format f) {
+static inline __attribute__((always_inline)) void decode_turned(int s, const uint8_t *codes, int64_t stride,
+                                                                uvec *turned, uint32_t *to, int64_t to_stride,
+                                                                struct format f) {
     if (s < 4) {
         turned[s] = every_fourth_row(codes + s * stride, 4 * stride);
     }

@@ -1,13 +1,13 @@
 /*
- * Many rows of A, where the arithmetic is the limit; see gemm.h, which includes this. Columns of D are in the lanes: a tile
- * is R rows, whose units are broadcast, by RUN columns in V vectors. So no row is ever padded, and A, sums and D stay in
- * the order of their rows; B alone is turned, 16 of K at a time as its codes are decoded.
+ * Many rows of A, where the arithmetic is the limit; see gemm.h, which includes this. Columns of D are in the lanes: a
+ * tile is R rows, whose units are broadcast, by RUN columns in V vectors. So no row is ever padded, and A, sums and D stay
+ * in the order of their rows; B alone is turned, 16 of K at a time as its codes are decoded.
  *
  * A task goes through its columns in strips, through K in blocks for each of them, and through a block in runs of RUN
  * columns: one step, whose decoded units stay in L1 while all rows of A are swept over them. The first tiles of a sweep
  * decode the next step's codes to a second place, a few instructions between the products of each unit, and fetch those
- * of a later step: there both cost next to nothing, as products leave shuffles, logic, loads and stores free. Done between
- * two tiles the same would take its full time.
+ * of a later step: there both cost next to nothing, as dot products leave the pipes of shuffles and logic, loads and
+ * stores free. Done between two tiles the same would take its full time.
  *
  *   packed          units[block][M][UNITS]
  *   packed_scales   float[block][M]
@@ -110,7 +110,8 @@ struct share {
 };
 
 /* The end of a tile. */
-INLINE void promote(int r, const vec *part, float *sums, const float *scales_a, const float *scales_b, int shared_scale) {
+INLINE void promote(int r, const vec *part, float *sums, const float *scales_a, const float *scales_b,
+                    int shared_scale) {
 #pragma GCC unroll 16
     for (int j = 0; j < r; j++) {
         vec sa = set1(scales_a[j]);
@@ -141,7 +142,8 @@ INLINE void multiply(int r, const uint32_t *a, const uint32_t *b, vec *part) {
 }
 
 /* r rows by RUN columns, one block: sums += block sums * scales. Fetches lines of A for a tile to come. */
-INLINE void tile(int r, const uint32_t *a, const struct sweep *x, float *sums, const float *scales_a, int shared_scale) {
+INLINE void tile(int r, const uint32_t *a, const struct sweep *x, float *sums, const float *scales_a,
+                 int shared_scale) {
     vec part[R * V];
     const uint32_t *b = x->units;
     const float *scales_b = x->scales;
@@ -254,6 +256,7 @@ static void decode_columns(const struct sweep *x, int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i += L) {
         for (int k = 0; k < FP8_BLOCK; k += PIECE) {
             uvec turned[4];
+#pragma GCC unroll 16
             for (int u = 0; u < PIECE / U; u++) {
                 decode_turned(u, x->next.codes + i * x->next.stride + k, x->next.stride, turned,
                               x->next_units + k / U * RUN + i, RUN, x->format);
