@@ -14,7 +14,8 @@
  *   zero, set1, load, store, mul, madd (fused), uload, ustore, uset1 (broadcast of a unit in memory),
  *   total (adds the lanes in a fixed order)
  *
- * Then, if it has decode_turned, for gemm_tiles.h, and DECODES_TURNED:
+ * or, with OWN_DECODING, decode_block, decode_few, rows_format and rows_block as below and in gemm_rows.h instead of STEP,
+ * decode and decode_shuffled. Then, if it has decode_turned, for gemm_tiles.h, and DECODES_TURNED:
  *
  *   decode_turned(s, codes, stride, turned, out, out_stride, f)    16 codes of L rows to 16 / U vectors, lanes along the
  *                      rows, in 16 / U parts, of which this is part s; turned are four vectors that they share
@@ -24,7 +25,7 @@
  *   transpose          of L vectors of L units, in place
  *   V, C               vectors of rows and columns of the largest tile; V * C is a multiple of 3 if V is 4
  *   TAIL               rows of the largest tile with columns in its lanes, at most 8; or not defined
- *   FETCH_PANELS       if it is faster to have panels of A fetched ahead
+ *   SMALL_L1           if running sums should not be fetched ahead, as L1 is full
  *   OWN_SWEEP          if it has a function sweep of its own, which it declares
  *   RUN                tasks' decoded columns that fit in L1: a multiple of V * C
  *
@@ -45,12 +46,14 @@
 
 /* Units of a block of 128. */
 enum { UNITS = FP8_BLOCK / U };
-/* Vectors that one step of decoding gives. */
-enum { STEP_VECS = STEP / (U * L) };
 
 static inline int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
+
+#ifndef OWN_DECODING
+/* Vectors that one step of decoding gives. */
+enum { STEP_VECS = STEP / (U * L) };
 
 /* 128 codes to UNITS units. */
 INLINE void decode_block(const uint8_t *codes, uint32_t *units, int shuffled, struct format f) {
@@ -66,6 +69,17 @@ INLINE void decode_block(const uint8_t *codes, uint32_t *units, int shuffled, st
         }
     }
 }
+
+/* The same for few rows of A. */
+INLINE void decode_few(const uint8_t *codes, uint32_t *units, struct format f) {
+    decode_block(codes, units, 1, f);
+}
+
+/* How their B is decoded. */
+static inline struct format rows_format(const struct fp8_gemm *g) {
+    return format_of(g->b.format);
+}
+#endif
 
 #include "gemm_rows.h"
 #ifdef DECODES_TURNED

@@ -131,8 +131,6 @@ struct run {
     int64_t scale_shift;
     int64_t stride; /* between the codes of two columns */
     const uint8_t *fetched; /* codes that L2 should get during a sweep, or 0 */
-    const uint32_t *ahead; /* the panel that is swept next, or 0 */
-    int64_t ahead_share; /* lines of it that are fetched for each column */
     const uint8_t *next; /* codes that are to be decoded behind a sweep's tiles, or 0 */
     int64_t next_columns;
     const uint8_t *target; /* where the panel's rows are written after this sweep, or 0 */
@@ -155,12 +153,6 @@ INLINE void before_tile(const struct run *x, int64_t column, int64_t count) {
         for (int64_t j = column; j < min64(column + count, x->next_columns); j++) {
             __builtin_prefetch(x->next + j * x->stride);
             __builtin_prefetch(x->next + j * x->stride + 64);
-        }
-    }
-    if (x->ahead != 0) { /* from the last-level cache to L2, evenly: the first tile would read all of it at once */
-        const uint32_t *line = x->ahead + column * x->ahead_share * 16;
-        for (int64_t i = 0; i < count * x->ahead_share; i++) {
-            __builtin_prefetch(line + i * 16, 0, 2);
         }
     }
     if (x->target != 0) {
@@ -196,11 +188,13 @@ INLINE void tile(int v, int c, const uint32_t *a, const uint32_t *b, float *sums
     for (int i = 0; i < v * c; i++) {
         part[i] = zero();
     }
+#ifndef SMALL_L1
     for (int j = 0; j < c; j++) { /* they come from L2, and are not needed for a while */
         for (int i = 0; i < v; i++) {
             __builtin_prefetch(sums + (j * v + i) * L);
         }
     }
+#endif
 #pragma GCC unroll 2
     for (int u = 0; u < UNITS; u++) {
         uvec x[V];
@@ -387,20 +381,6 @@ static void fetch_target(const struct fp8_gemm *g, int64_t row, int64_t from, in
     }
 }
 
-#ifdef FETCH_PANELS
-/*
- * Has the sweep of a panel in a block fetch the panel that comes after it, of the same block or the next one. A panel that is
- * alone is read in one stream, and is faster without.
- */
-static void fetch_panel(const uint32_t *packed, int64_t padded, int64_t first, int64_t height, int64_t row, int64_t block,
-                        int64_t blocks, struct run *x) {
-    int64_t then = row + PANEL < height ? row + PANEL : 0;
-    int64_t then_block = block + (then == 0);
-    x->ahead = then_block < blocks && height > PANEL ? packed + (then_block * padded + first + then) * UNITS : 0;
-    x->ahead_share = (min64(PANEL, height - then) * UNITS / 16 + x->columns - 1) / x->columns;
-}
-#endif
-
 #ifdef TAIL
 /* Finishes the tail. */
 static void finish_tail(const struct fp8_gemm *g, int64_t row, int64_t from, int64_t count, const float *sums,
@@ -469,9 +449,6 @@ OCTET_EXPORT void NAME(gemm)(const struct fp8_gemm *g, int64_t first, int64_t ro
                 int64_t v = min64(PANEL, height - r) / L;
                 x.fetched = r == 0 ? fetched : 0;
                 x.next = r + PANEL >= height ? next : 0;
-#ifdef FETCH_PANELS
-                fetch_panel(packed, padded, first, height, r, b, blocks, &x);
-#endif
                 x.target = 0;
                 if (b == blocks - 1 && n == 0) {
                     fetch_target(g, first + r, from, count, &x);

@@ -21,12 +21,13 @@ OCTET_EXPORT void NAME(rows_pack)(const struct fp8_gemm *g) {
         for (int64_t b = 0; b < blocks; b++) {
             uint8_t codes[FP8_BLOCK] __attribute__((aligned(64)));
             copy_block(&g->a, i, 1, b * FP8_BLOCK, min64(FP8_BLOCK, g->k - b * FP8_BLOCK), codes);
-            decode_block(codes, to + b * g->m * UNITS, 1, f);
+            decode_few(codes, to + b * g->m * UNITS, f);
             g->packed_scales[b * g->m + i] = fp8_scale(&g->a, i, b);
         }
     }
 }
 
+#ifndef OWN_DECODING
 /* One block of two rows of B with M rows of A. */
 INLINE void rows_block(int M, const uint32_t *a, const uint8_t *b0, const uint8_t *b1, const float *scales0,
                        const float *scales1, vec *sums, struct format f) {
@@ -55,6 +56,8 @@ INLINE void rows_block(int M, const uint32_t *a, const uint8_t *b0, const uint8_
         sums[2 * i + 1] = madd(part[2 * i + 1], set1(scales1[i]), sums[2 * i + 1]);
     }
 }
+
+#endif
 
 /* Two rows of B with M rows of A, blocks [from, to) of K: sums += ... */
 INLINE void rows_pair(int M, const struct fp8_gemm *g, int64_t row0, int64_t row1, const float *scales0,
@@ -99,7 +102,7 @@ INLINE int64_t row_scales(int M, const struct fp8_gemm *g, int64_t row, int64_t 
  *   work    float scales[2][blocks][M], result[M][count], lanes[pair][2 * M][L]
  */
 INLINE void rows_range(int M, const struct fp8_gemm *g, int64_t from, int64_t count, float *work) {
-    struct format f = format_of(g->b.format);
+    struct format f = rows_format(g);
     int64_t blocks = fp8_blocks(g);
     int64_t segments = (blocks * M * UNITS + L1_UNITS - 1) / L1_UNITS;
     int64_t segment = segments > 0 ? (blocks + segments - 1) / segments : 0;

@@ -12,7 +12,9 @@ public final class FmaProbe {
     private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
     /** Two pipes of four cycles latency need eight chains; twelve leave room and still fit sixteen registers. */
     private static final int CHAINS = 12;
-    private static final int STEPS = 1 << 22;
+    /** Multiply-adds of a chain, all lanes together: as many on every machine, or results could be read on none but their own. */
+    private static final int PRODUCTS = 1 << 26;
+    private static final int STEPS = PRODUCTS / SPECIES.length();
 
     private final CpuPool pool;
     private final float[] sink;
@@ -28,12 +30,12 @@ public final class FmaProbe {
     }
 
     /**
-     * {@return floating-point operations of one {@link #run()}: a multiply-add counts as two}
+     * {@return floating-point operations of one {@link #run()}, on any machine: a multiply-add counts as two}
      *
      * @param threads the size of the pool
      */
     public static double flops(int threads) {
-        return 2.0 * CHAINS * STEPS * SPECIES.length() * threads;
+        return 2.0 * CHAINS * PRODUCTS * threads;
     }
 
     /** Runs the loop once on each thread. */
