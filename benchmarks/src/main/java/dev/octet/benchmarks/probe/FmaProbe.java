@@ -52,7 +52,8 @@ public final class FmaProbe {
         return sink[0];
     }
 
-    // One method with named accumulators: a vector that crossed a method boundary would be boxed.
+    // One method with named accumulators: a vector that crossed a method boundary would be boxed. The sum is what is added to,
+    // as in a product: the instruction overwrites it, and anything else would take a copy each time.
     private static float chains(int steps, float factor, float addend) {
         FloatVector f = FloatVector.broadcast(SPECIES, factor);
         FloatVector a = FloatVector.broadcast(SPECIES, addend);
@@ -69,18 +70,18 @@ public final class FmaProbe {
         FloatVector c10 = a.add(10f);
         FloatVector c11 = a.add(11f);
         for (int i = 0; i < steps; i++) {
-            c0 = c0.fma(f, a);
-            c1 = c1.fma(f, a);
-            c2 = c2.fma(f, a);
-            c3 = c3.fma(f, a);
-            c4 = c4.fma(f, a);
-            c5 = c5.fma(f, a);
-            c6 = c6.fma(f, a);
-            c7 = c7.fma(f, a);
-            c8 = c8.fma(f, a);
-            c9 = c9.fma(f, a);
-            c10 = c10.fma(f, a);
-            c11 = c11.fma(f, a);
+            c0 = f.fma(a, c0);
+            c1 = f.fma(a, c1);
+            c2 = f.fma(a, c2);
+            c3 = f.fma(a, c3);
+            c4 = f.fma(a, c4);
+            c5 = f.fma(a, c5);
+            c6 = f.fma(a, c6);
+            c7 = f.fma(a, c7);
+            c8 = f.fma(a, c8);
+            c9 = f.fma(a, c9);
+            c10 = f.fma(a, c10);
+            c11 = f.fma(a, c11);
         }
         return c0.add(c1).add(c2).add(c3).add(c4).add(c5).add(c6).add(c7).add(c8).add(c9).add(c10).add(c11)
                 .reduceLanes(VectorOperators.ADD);
