@@ -117,13 +117,13 @@ public record Limits(double flops, double read, double copied, String peak) {
     static List<Case> peers(Case c) {
         return switch (c.method()) {
             case "GemmBenchmark.fprop", "GemmBenchmark.dgrad", "GemmBenchmark.wgrad", "GemmBenchmark.row",
-                    "GemmBenchmark.tensor" -> List.of(matmul(c, c.number("m")));
+                    "GemmBenchmark.tensor" -> products(c);
             case "QuantizeBenchmark.cast" -> List.of(Case.of("TorchBenchmark.cast", "dtype", c.text("dtype"),
                     "threads", c.threads(), "rows", c.number("rows"), "columns", c.number("columns")));
             case "MlaBenchmark.decode" -> c.text("cache").equals("BF16") && c.number("batch") == 1
                     && c.number("context") == PEER_CONTEXT ? attention(c, "BF16", 1, PEER_CONTEXT) : List.of();
             case "MlaBenchmark.prefill" -> attention(c, c.text("dtype"), c.number("tokens"), c.number("tokens"));
-            case "MlaBenchmark.compress" -> List.of(matmul(c, 1));
+            case "MlaBenchmark.compress" -> List.of(matmul(c, "BF16", 1));
             case "GroupedBenchmark.gemm" -> c.number("rows") == 1 ? List.of()
                     : List.of(Case.of("DensePeerBenchmark.gemm", "backend", c.text("backend"), "threads", c.threads(),
                             "m", groupedRows(c), "n", c.number("n"), "k", c.number("k")));
@@ -156,10 +156,26 @@ public record Limits(double flops, double read, double copied, String peak) {
         return NATIVE.equals(c.params().get("backend"));
     }
 
-    /** In BF16 where a user would take that instead: for few rows, and where the kernels use BF16 arithmetic too. */
-    private static Case matmul(Case c, long m) {
-        return Case.of("TorchBenchmark.matmul", "dtype", m >= MANY_ROWS && !isNative(c) ? "F32" : "BF16", "threads", c.threads(), "m",
-                m, "n", c.number("n"), "k", c.number("k"));
+    /**
+     * For few rows in BF16, in which such weights lie in memory otherwise; for many in the types that the kernels compute in:
+     * native ones in BF16 where the processor can, else in FP32 like all others.
+     */
+    private static List<Case> products(Case c) {
+        long m = c.number("m");
+        return m < MANY_ROWS ? List.of(matmul(c, "BF16", m))
+                : isNative(c) ? List.of(matmul(c, "BF16", m), matmul(c, "F32", m)) : List.of(matmul(c, "F32", m));
+    }
+
+    private static Case matmul(Case c, String dtype, long m) {
+        return Case.of("TorchBenchmark.matmul", "dtype", dtype, "threads", c.threads(), "m", m, "n", c.number("n"), "k",
+                c.number("k"));
+    }
+
+    /** Those of the peers that this processor's arithmetic makes worth measuring: all, or of two types its own. */
+    static List<Case> peersHere(Case c) {
+        List<Case> peers = peers(c);
+        return c.method().startsWith("GemmBenchmark.") && peers.size() == 2
+                ? List.of(peers.get(DotProbe.isThere() ? 0 : 1)) : peers;
     }
 
     private static List<Case> attention(Case c, String dtype, long queries, long keys) {
@@ -193,7 +209,7 @@ public record Limits(double flops, double read, double copied, String peak) {
 
     /**
      * {@return the rate in GFLOP/s that a product of so many rows is held against: for few rows what the read bandwidth
-     * allows, with one byte a weight; for many the FMA peak; between them the straight line, in rows, from the one rate
+     * allows, with one byte a weight, or the FMA peak where that is less; for many the FMA peak; between them the straight line, in rows, from the one rate
      * to the other}
      *
      * @param m rows
@@ -202,8 +218,17 @@ public record Limits(double flops, double read, double copied, String peak) {
         if (m >= MANY_ROWS) {
             return flops;
         }
-        double few = 2.0 * Math.min(m, FEW_ROWS) * read;
+        double few = readingLimits(Math.min(m, FEW_ROWS)) ? 2.0 * Math.min(m, FEW_ROWS) * read : flops;
         return m <= FEW_ROWS ? few : few + (flops - few) * (m - FEW_ROWS) / (MANY_ROWS - FEW_ROWS);
+    }
+
+    /**
+     * {@return whether reading weights of one byte takes longer than the arithmetic of a product of few rows}
+     *
+     * @param m rows
+     */
+    boolean readingLimits(long m) {
+        return !(2.0 * m * read > flops);
     }
 
     /**

@@ -110,8 +110,8 @@ public record Row(String benchmark, String backend, int threads, Map<String, Obj
         boolean many = m >= Limits.MANY_ROWS;
         double work = few ? weightBytes(c) : 2.0 * m * n * k;
         return new Row(c.name(), c.text("backend"), c.threads(), params("m", m, "n", n, "k", k), work / nanos,
-                few ? "GB/s" : "GFLOP/s", few ? limits.read() : limits.productFlops(m),
-                few ? Limits.READ : many ? limits.peak() : "line from read bandwidth to " + limits.peak(),
+                few ? "GB/s" : "GFLOP/s", few ? limits.productFlops(m) / (2 * m) : limits.productFlops(m),
+                few && limits.readingLimits(m) ? Limits.READ : few || many ? limits.peak() : "line from read bandwidth to " + limits.peak(),
                 work / peer.nanos(), peer.kind());
     }
 

@@ -86,7 +86,7 @@ public final class SuiteRunner {
             plan.add(c);
             sinceProbes++;
             if (peers) {
-                Limits.peers(c).stream().filter(peersDone::add).forEach(plan::add);
+                Limits.peersHere(c).stream().filter(peersDone::add).forEach(plan::add);
             }
         }
         plan.addAll(probes);

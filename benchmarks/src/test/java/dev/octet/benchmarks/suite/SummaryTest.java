@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.octet.benchmarks.probe.DotProbe;
 import dev.octet.benchmarks.probe.FmaProbe;
 import dev.octet.benchmarks.probe.Witness;
 import dev.octet.mla.CacheFormat;
@@ -154,6 +155,38 @@ class SummaryTest {
         assertEquals("GFLOP/s", row.unit());
         assertEquals(378, row.limit(), 1e-9);
         assertEquals(0.5, row.ratioToLimit(), 1e-12);
+    }
+
+    @Test
+    void fewRowsAreHeldAgainstTheArithmeticWhereItTakesLongerThanReading() {
+        Limits l = new Limits(200, 32, Double.NaN, "FP32 FMA peak");
+        assertEquals(2 * 32, l.productFlops(1));
+        assertEquals(200, l.productFlops(4)); // 8 * 32 would be more than there is
+        assertEquals(200, l.productFlops(66));
+        Case c = Case.of("GemmBenchmark.fprop", "backend", "cpu", "threads", 2, "m", 4, "n", 256, "k", 512);
+        Case fma = Case.of("ProbeBenchmark.fma", "threads", 2);
+        Case read = Case.of("ProbeBenchmark.read", "threads", 2);
+        Row row = Row.of(Map.of(c, new Measurement(c, (256 * 512 + 4 * 2 * 4) / 12.5, 0, 0, 3e8), read,
+                new Measurement(read, (1 << 29) / 32.0, 0, 0, 3e8), fma,
+                new Measurement(fma, FmaProbe.flops(2) / 200, 0, 0, 3e8))).getFirst();
+        assertEquals("FP32 FMA peak", row.limitKind());
+        assertEquals("GB/s", row.unit());
+        assertEquals(25, row.limit(), 1e-9);
+        assertEquals(0.5, row.ratioToLimit(), 1e-12);
+    }
+
+    @Test
+    void nativeProductsHaveThePeerOfTheProcessorsArithmeticAndTheFasterOneCounts() {
+        Case c = Case.of("GemmBenchmark.fprop", "backend", "native", "threads", 2, "m", 128, "n", 256, "k", 512);
+        List<Case> peers = Limits.peers(c);
+        assertEquals(List.of("BF16", "F32"), peers.stream().map(p -> p.text("dtype")).toList());
+        assertEquals(List.of(peers.get(DotProbe.isThere() ? 0 : 1)), Limits.peersHere(c));
+        for (int there = 0; there < 2; there++) {
+            Row row = Row.of(Map.of(c, new Measurement(c, 1000, 0, 0, 3e8), peers.get(there),
+                    new Measurement(peers.get(there), 2000, 0, 0, 3e8))).getFirst();
+            assertEquals("LibTorch " + (there == 0 ? "BF16" : "FP32") + " matmul", row.peerKind());
+            assertEquals(2, row.ratioToPeer(), 1e-12);
+        }
     }
 
     private static Map<Case, Measurement> withProbes(Case c, double nanos) {
