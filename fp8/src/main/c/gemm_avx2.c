@@ -99,8 +99,9 @@ static __attribute__((noinline)) void bare_special(const uint8_t *codes, uvec *o
     }
 }
 
-/* 128 codes times a power of two, in the order of 'bare' for every 32. */
-INLINE void decode_with(const uint8_t *codes, uint32_t *units, vec power, struct format f) {
+/* 128 codes, in the order of 'bare' for every 32. */
+INLINE void decode_block(const uint8_t *codes, uint32_t *units, int shuffled, struct format f) {
+    (void)shuffled;
     int special = has_special(codes, f);
     for (int i = 0; i < FP8_BLOCK; i += 32) {
         uvec x[4];
@@ -110,19 +111,14 @@ INLINE void decode_with(const uint8_t *codes, uint32_t *units, vec power, struct
             bare(codes + i, x, f);
         }
         for (int v = 0; v < 4; v++) {
-            _mm256_storeu_ps((float *)units + i + v * L, _mm256_mul_ps(_mm256_castsi256_ps(x[v]), power));
+            _mm256_storeu_ps((float *)units + i + v * L, _mm256_mul_ps(_mm256_castsi256_ps(x[v]), f.power));
         }
     }
 }
 
-INLINE void decode_block(const uint8_t *codes, uint32_t *units, int shuffled, struct format f) {
-    (void)shuffled;
-    decode_with(codes, units, f.power, f);
-}
-
 /* A block of a row of few. */
 INLINE void decode_few(const uint8_t *codes, uint32_t *units, struct format f) {
-    decode_with(codes, units, f.power, f);
+    decode_block(codes, units, 1, f);
     for (int i = 0; i < FP8_BLOCK; i += L) {
         float *x = (float *)units + i;
         _mm256_storeu_ps(x, _mm256_mul_ps(_mm256_loadu_ps(x), f.of_a));
