@@ -74,8 +74,8 @@ final class GemmTiles {
             }
             case 2 -> {
                 if (PANEL_VECTORS == 2) {
-                    for (int i = 0; i < columns; i += 6) {
-                        GemmNarrowTiles.tile2x6(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB,
+                    for (int i = 0; i < columns; i += 4) {
+                        GemmNarrowTiles.tile2x4(a, ai, b, bi + i * BLOCK, sums, at + i * width, scalesA, si, scalesB,
                                 n + i);
                     }
                 } else {
