@@ -33,13 +33,13 @@ import org.junit.jupiter.api.Test;
 /**
  * Every CUDA kernel of every module through NVRTC, with the options of a run, for four generations of GPUs. Prints what
  * each takes of a multiprocessor and to compile, and fails where a matrix product spills registers, or where a cold
- * start on Hopper would take more than twice the three seconds of 16 processors that it may take on a quiet one of
- * today's: processors that are older, or shared, take up to that (4.1 s on a Zen 3 beside a benchmark).
+ * start on Hopper would take more than three seconds of 16 processors like this one. What else runs can only make that
+ * longer, so it is measured up to three times, of which each source's shortest counts.
  */
 @Tag("nvrtc")
 class KernelCompileTest {
     private static final double COLD_START_SECONDS = 3;
-    private static final double SLOW_PROCESSOR = 2;
+    private static final int TRIES = 3;
     private static final int PROCESSORS_OF_A_GPU_HOST = 16;
     private static final List<String> ARCHITECTURES = List.of("sm_80", "sm_89", "sm_90a", "sm_100");
 
@@ -65,14 +65,20 @@ class KernelCompileTest {
                     System.out.print(compiled.get().rows);
                     seconds.add(compiled.get().seconds);
                 }
+                for (int i = 1; i < TRIES && arch.equals(ComputeCapability.HOPPER.arch())
+                        && schedule(seconds, PROCESSORS_OF_A_GPU_HOST) > COLD_START_SECONDS; i++) {
+                    List<Future<Compiled>> again = threads.invokeAll(work);
+                    for (int j = 0; j < again.size(); j++) {
+                        seconds.set(j, Math.min(seconds.get(j), again.get(j).get().seconds));
+                    }
+                }
                 double all = seconds.stream().mapToDouble(s -> s).sum();
                 double coldStart = schedule(seconds, PROCESSORS_OF_A_GPU_HOST);
                 System.out.printf("%-8s %d sources in %.2f s; %.2f s of one processor, the longest %.2f; %.2f s of"
                         + " %d%n", arch, work.size(), (System.nanoTime() - start) / 1e9, all,
                         Collections.max(seconds), coldStart, PROCESSORS_OF_A_GPU_HOST);
-                if (arch.equals(ComputeCapability.HOPPER.arch()) && coldStart > SLOW_PROCESSOR * COLD_START_SECONDS) {
-                    wrong.add("a cold start on " + arch + " takes " + coldStart + " s, may take " + COLD_START_SECONDS
-                            + ", twice of it on a slow processor");
+                if (arch.equals(ComputeCapability.HOPPER.arch()) && coldStart > COLD_START_SECONDS) {
+                    wrong.add("a cold start on " + arch + " takes " + coldStart + " s, may take " + COLD_START_SECONDS);
                 }
             }
         }
